@@ -1,0 +1,31 @@
+"The package's build: everything it says stands in settings.ini"
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import setup
+
+config = ConfigParser(delimiters=['='])
+config.read('settings.ini', encoding='utf-8')
+settings = config['DEFAULT']
+
+shipped = [path.name for path in Path('models').iterdir() if (path/'card.json').exists()]
+
+setup(
+    name=settings['lib_name'],
+    version=settings['version'],
+    description=settings['description'],
+    long_description=Path('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    author=settings['author'],
+    license='MIT',
+    keywords=settings['keywords'],
+    python_requires=f">={settings['min_python']}",
+    install_requires=settings['requirements'].split(),
+    extras_require={'dev': settings['dev_requirements'].split()},
+    entry_points={'console_scripts': settings['console_scripts'].split(), 'nbdev': ['fer_nb=fer_nb._modidx:d']},
+    # The models stand in models/ of the repository and travel inside the package as fer_nb/_shipped.
+    packages=['fer_nb', 'fer_nb._shipped'],
+    package_dir={'fer_nb': 'fer_nb', 'fer_nb._shipped': 'models'},
+    package_data={'fer_nb._shipped': [f'{name}/{file}' for name in shipped for file in ('model.keras', 'card.json')]},
+    zip_safe=False,
+)

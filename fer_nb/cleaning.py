@@ -10,9 +10,8 @@ __all__ = ['NOISE_KINDS', 'LABEL_COLUMNS', 'OUTCOMES', 'BLANK_STD', 'inject_nois
 
 # %% ../nbs/02_cleaning.ipynb #83fcff0f
 import hashlib, io, itertools, re, struct
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import cv2, imagehash
@@ -23,9 +22,8 @@ from PIL import Image
 from rapidfuzz.distance import OSA
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from tqdm.auto import tqdm
 
-from .core import EMOTION_ALIASES, EMOTIONS, IMAGE_SIZE, DataError, ImageError, canonical_emotion, raw_dir, read_table, write_table
+from .core import EMOTION_ALIASES, EMOTIONS, IMAGE_SIZE, DataError, ImageError, canonical_emotion, progress, raw_dir, read_table, write_table
 
 # %% ../nbs/02_cleaning.ipynb #14f4181b
 NOISE_KINDS = ('missing', 'typo', 'invalid_id', 'nan')
@@ -128,7 +126,7 @@ class Cleaning:
     "Every row of a table in one of three: `kept` as it was, `repaired`, or `rejected` with its reason"
     kept: pd.DataFrame      # rows without a fault
     repaired: pd.DataFrame  # repaired rows, with label_before, label_id_before, kind, reason
-    rejected: pd.DataFrame  # rows as they were, with stage ('label' or 'image'), kind, reason
+    rejected: pd.DataFrame  # rows that go no further, with stage ('label' or 'image'), kind, reason
 
     @property
     def cleaned(self) -> pd.DataFrame:
@@ -226,11 +224,6 @@ def pixel_hash(pixels: np.ndarray, # uint8 (48, 48), 0–255
     "A fingerprint that two images share only if every pixel is the same (64 bits of BLAKE2b)"
     return hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=8).hexdigest()
 
-def _read_all(function, filenames, doing: str) -> list:
-    "`function` of each name, in order, in threads, with a progress bar"
-    filenames = list(filenames)
-    with ThreadPoolExecutor(4) as pool: return list(tqdm(pool.map(function, filenames), total=len(filenames), desc=doing, leave=False))
-
 def check_images(folder, # where the images are
                  filenames, # names relative to it
                 ) -> pd.DataFrame: # filename; problem ('' | unreadable | wrong size | blank); pixel_hash ('' where there are no pixels)
@@ -238,7 +231,7 @@ def check_images(folder, # where the images are
     def check(filename):
         problem, pixels = read_image(Path(folder)/filename)
         return filename, problem, '' if pixels is None else pixel_hash(pixels)
-    return pd.DataFrame(_read_all(check, filenames, 'checking images'), columns=['filename', 'problem', 'pixel_hash'])
+    return pd.DataFrame([check(o) for o in progress(filenames, 'Checking')], columns=['filename', 'problem', 'pixel_hash'])
 
 # %% ../nbs/02_cleaning.ipynb #e0a556cd
 def find_duplicates(df: pd.DataFrame, # filename, label, split, pixel_hash
@@ -277,7 +270,8 @@ def plot_duplicates(df: pd.DataFrame, # all rows, with their split
                      label_type='center', color='white' if color == '#26456E' else 'black', fontsize=9)
         left += share
     ax.set(title=title, xlabel='share of the split (%); numbers: images')
-    ax.invert_yaxis(); ax.spines[['top', 'right']].set_visible(False); ax.legend(frameon=False, loc='best')
+    ax.invert_yaxis(); ax.spines[['top', 'right']].set_visible(False)
+    ax.legend(loc='upper center', bbox_to_anchor=(.5, -.3), ncols=2, frameon=False)
     return fig
 
 # %% ../nbs/02_cleaning.ipynb #7c40507e
@@ -289,7 +283,7 @@ def perceptual_hashes(folder, # where the images are
         problem, pixels = read_image(Path(folder)/filename)
         if problem: raise ImageError(f"{Path(folder)/filename} is {problem}: leave it out (`check_images` finds such files)")
         return np.packbits(imagehash.phash(Image.fromarray(pixels)).hash).view('>u8')[0]
-    return np.array(_read_all(perceptual_hash, filenames, 'hashing images'), dtype=np.uint64)
+    return np.array([perceptual_hash(o) for o in progress(filenames, 'Hashing')], dtype=np.uint64)
 
 def close_pairs(hashes: np.ndarray, # uint64 (n,)
                 max_distance: int, # bits that may differ, 0–64
@@ -309,7 +303,7 @@ def near_duplicates(folder, # where the images are
                     filenames, # readable images, names relative to it; one of each pixel-identical group is enough
                     max_distance: int = 4, # bits of 64 that may differ; see the table above
                    ) -> pd.DataFrame: # group (from 0), filename, distance (bits, to the group's first image)
-    "Groups of images with nearly the same perceptual hash; some 15 s for 34,000 images on two cores"
+    "Groups of images with nearly the same perceptual hash; some 15 s for 34,000 images"
     filenames = list(filenames)
     if not 0 <= max_distance <= 64: raise DataError(f"max_distance {max_distance} is no number of bits from 0 to 64")
     hashes = perceptual_hashes(folder, filenames)
@@ -326,14 +320,12 @@ def near_duplicates(folder, # where the images are
 # %% ../nbs/02_cleaning.ipynb #3f2ae6e0
 def _reject_images(cleaning: Cleaning, images: pd.DataFrame) -> Cleaning:
     "The cleaning with every row whose image has a problem moved to `rejected`"
-    problem = dict(zip(images.filename, images.problem))
-    def part(df): return df.filename.map(problem).fillna('') != ''
-    rows = cleaning.cleaned
-    rows = rows[part(rows)]
-    found = rows.filename.map(problem)
-    rows = rows.assign(stage='image', kind=found, reason='image ' + found)
-    return Cleaning(cleaning.kept[~part(cleaning.kept)], cleaning.repaired[~part(cleaning.repaired)],
-                    pd.concat([cleaning.rejected, rows]).sort_index())
+    broken = images[images.problem != ''].set_index('filename').problem
+    def intact(rows): return rows[~rows.filename.isin(broken.index)]
+    rows = cleaning.cleaned[lambda df: df.filename.isin(broken.index)]
+    problem = rows.filename.map(broken)
+    rows = rows.assign(stage='image', kind=problem, reason='image ' + problem)
+    return Cleaning(intact(cleaning.kept), intact(cleaning.repaired), pd.concat([cleaning.rejected, rows]).sort_index())
 
 def _write_cleaning(folder: Path, cleaning: Cleaning, hashes: pd.Series) -> pd.DataFrame:
     "Write the cleaned, repaired and rejected rows; returns the cleaned ones with their `pixel_hash`"
@@ -350,7 +342,12 @@ def _write_duplicates(folder: Path, cleaned: pd.DataFrame) -> dict:
     near = near_duplicates(folder, one_each.filename).merge(one_each[['filename', 'label', 'split']], on='filename')
     write_table(duplicates, folder/'duplicates.csv')
     write_table(near, folder/'near_duplicates.csv')
-    return dict(duplicates=count_duplicates(duplicates), near_duplicates=dict(groups=near.group.nunique(), images=len(near)))
+    group = near.merge(one_each[['filename', 'pixel_hash']], on='filename').set_index('pixel_hash').group
+    alike = cleaned.assign(group=cleaned.pixel_hash.map(group)).dropna(subset='group')      # with the pixel-identical copies
+    leaks = alike[(alike.split == 'test') & (alike.groupby('group').split.transform('nunique') > 1)].filename
+    further = int((~leaks.isin(duplicates.filename[duplicates.across_splits])).sum())
+    return dict(duplicates=count_duplicates(duplicates),
+                near_duplicates=dict(groups=near.group.nunique(), images=len(near), further_test_images_with_twin=further))
 
 # %% ../nbs/02_cleaning.ipynb #7bdd5ce9
 def clean_dataset(folder=None, # images and `dataset.csv`; default `raw_dir()`

@@ -25,6 +25,7 @@ from scipy.stats import binomtest, entropy
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from .core import (EMOTIONS, EMOTION_COLORS, VOTE_COLUMNS, DataError, ImageError, atomic_write, canonical_emotion, raw_dir,
@@ -45,7 +46,6 @@ def read_cleaned(folder=None, # holds `dataset_cleaned.csv`; default `raw_dir()`
     names = {label: canonical_emotion(label, path.name) for label in df['label'].unique()}
     return df.assign(label=df['label'].map(names), augmented=df['augmented'].astype(int).astype(bool))
 
-# %% ../nbs/03_eda.ipynb #7f3b35ea
 def read_faces(folder, # where the images are
                filenames, # n names
                progress: bool = False, # show a bar
@@ -70,16 +70,17 @@ def _axes(rows: int, columns: int, height: float, **kwargs):
     return fig, axes
 
 def _finish(fig: Figure, finding: str, drawn: str) -> Figure:
-    fig.suptitle(textwrap.fill(finding, 84), x=.01, ha='left', fontsize=11, weight='bold')
-    fig.set_label(f'{finding}. {drawn}')
+    "Write the finding above the figure, in lines of about equal length, and what is drawn into its label"
+    lines = -(-len(finding)//80)
+    fig.suptitle(textwrap.fill(finding.replace(' %', '\xa0%'), len(finding)//lines + 8), x=.01, ha='left', fontsize=10.5, weight='bold')
+    fig.set_label(drawn)
     return fig
 
 def describe(fig: Figure, # from one of the `plot_` functions
-            ) -> str: # one or two sentences
-    "The text alternative of a figure: what it found, then what is drawn"
-    return fig.get_label()
+            ) -> str: # two sentences
+    "The text alternative of a figure: what it found (its title), then what is drawn (its label)"
+    return f"{' '.join(fig.get_suptitle().split())}. {fig.get_label()}."
 
-# %% ../nbs/03_eda.ipynb #dda45158
 def _present(labels) -> list[str]:
     "The emotions that occur, in the project's order"
     found = set(labels)
@@ -94,6 +95,14 @@ def _panel(ax, image, title: str, **kwargs):
     else: return ax.imshow(image, **kwargs)
 
 # %% ../nbs/03_eda.ipynb #757239ea
+def _counts_sentence(labels, n_copies: int) -> str:
+    n = pd.Series(labels).value_counts().reindex(EMOTIONS, fill_value=0)
+    most, least = n.idxmax(), n.idxmin()
+    sentence = (f'All eight classes have {n.max():,} images' if n.max() == n.min() else
+                f'The largest class, {most}, has {n.max():,} images; the smallest, {least}, has {n.min():,}')
+    if 0 < n.min() < n.max(): sentence += f': {n.max()/n.min():{".0f" if n.max() >= 10*n.min() else ".1f"}} to 1'
+    return sentence + (f' (and {n_copies:,} augmented copies)' if n_copies else '')
+
 def plot_class_counts(df: pd.DataFrame, # columns `label`, `split`, `augmented` (0 or 1)
                      ) -> Figure: # one panel a split
     "Bars of the number of images of each class and split, augmented copies hatched"
@@ -103,9 +112,9 @@ def plot_class_counts(df: pd.DataFrame, # columns `label`, `split`, `augmented` 
     fig, axes = _axes(1, len(splits), 3.2, sharey=True)
     for ax, split in zip(axes[0], splits):
         total = np.zeros(len(EMOTIONS), int)
-        for part, style in ((~copies, {}), (copies, dict(hatch='////', alpha=.45))):
+        for part, style in ((~copies, {}), (copies, dict(hatch='////', alpha=.45, edgecolor='white'))):
             counts = df[part & (df['split'] == split)]['label'].value_counts().reindex(EMOTIONS, fill_value=0).to_numpy()
-            bars = ax.barh(EMOTIONS, counts, left=total, color=EMOTION_COLORS.values(), edgecolor='white', **style)
+            bars = ax.barh(EMOTIONS, counts, left=total, facecolor=list(EMOTION_COLORS.values()), **style)
             total = total + counts
         ax.bar_label(bars, [f'{k:,}' for k in total], padding=2, fontsize=8)
         ax.set_title(split, fontsize=10)
@@ -113,21 +122,10 @@ def plot_class_counts(df: pd.DataFrame, # columns `label`, `split`, `augmented` 
         ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.xaxis.set_major_formatter('{x:,.0f}')
     axes[0, 0].invert_yaxis()
-    if copies.any():
-        fig.legend(handles=[Patch(color='grey', label='photographs or drawings'),
-                            Patch(facecolor='grey', alpha=.45, hatch='////', edgecolor='white', label='augmented copies')],
-                   loc='outside lower center', ncols=2, frameon=False)
+    key = [Patch(color='grey', label='originals'), Patch(facecolor='grey', label='augmented copies', **style)]
+    if copies.any(): fig.legend(handles=key, loc='outside lower center', ncols=2, frameon=False)
     return _finish(fig, _counts_sentence(df[~copies]['label'], copies.sum()),
                    'Horizontal bars: images of each class, one panel a split, each with its own scale')
-
-# %% ../nbs/03_eda.ipynb #11680bfc
-def _counts_sentence(labels, n_copies: int) -> str:
-    n = pd.Series(labels).value_counts().reindex(EMOTIONS, fill_value=0)
-    most, least = n.idxmax(), n.idxmin()
-    sentence = (f'All eight classes have {n.max():,} images' if n.max() == n.min() else
-                f'The largest class, {most}, has {n.max():,} images; the smallest, {least}, has {n.min():,}')
-    if 0 < n.min() < n.max(): sentence += f': {n.max()/n.min():{".0f" if n.max() >= 10*n.min() else ".1f"}} to 1'
-    return sentence + (f' (and {n_copies:,} augmented copies)' if n_copies else '')
 
 # %% ../nbs/03_eda.ipynb #e2aef615
 def plot_class_shares(df: pd.DataFrame, # columns `label`, `split`
@@ -197,7 +195,7 @@ def plot_mean_faces(images: np.ndarray, # uint8 (n, 48, 48), 0–255
     limit = max(np.abs(mean - average).max() for mean in means.values()) or 1
     darkest, brightest = np.min(list(means.values())), np.max(list(means.values()))
     grey = apart = None
-    fig, axes = _axes(2, len(EMOTIONS), 3.1)
+    fig, axes = _axes(2, len(EMOTIONS), 2.8)
     for (top, bottom), name in zip(axes.T, EMOTIONS):
         n = int((np.asarray(labels) == name).sum())
         grey = _panel(top, means.get(name), f'{name}\nn = {n:,}', cmap='gray', vmin=darkest, vmax=brightest) or grey
@@ -209,7 +207,7 @@ def plot_mean_faces(images: np.ndarray, # uint8 (n, 48, 48), 0–255
                         f'that of {nearest} least ({distance[nearest]:.1f})',
                    'Top: the mean image of each class; bottom: mean minus the average of the means, red brighter, blue darker')
 
-# %% ../nbs/03_eda.ipynb #18b6ee86
+# %% ../nbs/03_eda.ipynb #8585a461
 def edge_map(image: np.ndarray, # uint8 (48, 48), 0–255
              low: float = 100, # lower threshold, in units of the Sobel gradient
              high: float = 200, # upper threshold
@@ -217,7 +215,6 @@ def edge_map(image: np.ndarray, # uint8 (48, 48), 0–255
     "Where an image has edges (Canny 1986), after a 3 × 3 Gaussian"
     return cv2.Canny(cv2.GaussianBlur(image, (3, 3), 0), low, high) > 0
 
-# %% ../nbs/03_eda.ipynb #d96024f2
 def plot_edges(images: np.ndarray, # uint8 (n, 48, 48), 0–255
                labels, # n emotion names
               ) -> Figure: # eight panels
@@ -233,7 +230,8 @@ def plot_edges(images: np.ndarray, # uint8 (n, 48, 48), 0–255
     fig.colorbar(scale, ax=axes, label='images with an edge here (%)', shrink=.8)
     share = {name: o.mean() for name, o in frequency.items()}
     most, least = max(share, key=share.get), min(share, key=share.get)
-    return _finish(fig, f'Of all classes, {most} has the most edges ({share[most]:.1f} % of pixels), {least} the fewest ({share[least]:.1f} %)',
+    return _finish(fig, f'Of all classes, {most} has the most edges ({share[most]:.1f} % of pixels), '
+                        f'{least} the fewest ({share[least]:.1f} %)',
                    'Heat maps: the share of images of each class that have a Canny edge at each pixel')
 
 # %% ../nbs/03_eda.ipynb #398469be
@@ -288,7 +286,7 @@ def project(images: np.ndarray, # uint8 (n, 48, 48), 0–255; n of 5 or more
     flat = images.reshape(len(images), -1)/np.float32(255)
     components = PCA(min(50, len(images) - 1), svd_solver='randomized', random_state=seed).fit_transform(flat)
     tsne = TSNE(init='pca', perplexity=min(30, (len(images) - 1)/3), random_state=seed)
-    return tsne.fit_transform(components), components
+    with threadpool_limits(1): return tsne.fit_transform(components), components     # 10 s where two threads on busy cores took 25
 
 def neighbour_agreement(points: np.ndarray, # float (n, d)
                         labels, # n names
@@ -311,7 +309,7 @@ def plot_tsne(images: np.ndarray, # uint8 (n, 48, 48), 0–255
     chosen = np.concatenate([rng.permutation(np.flatnonzero(labels == name))[:per_class] for name in _present(labels)])
     labels, level = labels[chosen], images[chosen].mean(axis=(1, 2))
     points, components = project(images[chosen], seed)
-    fig, axes = _axes(3, 3, 6.6)
+    fig, axes = _axes(3, 3, 5.8)
     for ax in axes.flat: ax.axis('off')
     dots = axes[0, 0].scatter(*points.T, c=level, s=4, cmap='cividis')
     axes[0, 0].set_title('mean grey level', fontsize=9)
@@ -323,8 +321,8 @@ def plot_tsne(images: np.ndarray, # uint8 (n, 48, 48), 0–255
         ax.set_title(f'{name}, n = {own.sum():,}', fontsize=9)
     same, chance = neighbour_agreement(components, labels)
     light, _ = neighbour_agreement(components, level.argsort().argsort()*8//len(level))
-    return _finish(fig, f'Of a face’s ten nearest neighbours in pixel space, {100*same:.0f} % share its label ({100*chance:.0f} % by chance); '
-                        f'{100*light:.0f} % share its eighth of brightness',
+    return _finish(fig, f'Of a face’s ten nearest neighbours in pixel space, {100*same:.0f} % share its label '
+                        f'({100*chance:.0f} % by chance); {100*light:.0f} % share its eighth of brightness',
                    't-SNE maps of one sample, axes without unit: first coloured by brightness, then each class over the others in grey')
 
 # %% ../nbs/03_eda.ipynb #c1b84ded
@@ -367,7 +365,6 @@ def annotator_confusion(votes, # int (n, 8), votes for the emotions
     pairs = votes.T @ votes - np.diag(votes.sum(axis=0))
     return pairs/np.maximum(pairs.sum(axis=1, keepdims=True), 1)
 
-# %% ../nbs/03_eda.ipynb #c5ebaa7f
 def plot_annotator_confusion(df: pd.DataFrame, # with votes
                             ) -> Figure: # a heat map
     "The confusion matrix of one annotator against another"
@@ -415,8 +412,8 @@ def plot_duplicates(df: pd.DataFrame, # columns `pixel_hash`, `label`, `split`
     ax.legend(handles=[Patch(color='#0072B2', label='within one split'), Patch(color='#D55E00', label='across splits'),
                        Patch(facecolor='grey', alpha=.55, hatch='////', edgecolor='white', label='labels conflict')], frameon=False)
     leaked = groups.loc[groups['splits'].isin(kinds[3:]), 'test_images'].sum()
-    return _finish(fig, f'{len(groups):,} groups of identical images; {leaked:,} test images have a twin outside the test split, '
-                        f'{groups["conflict"].sum():,} groups carry conflicting labels',
+    return _finish(fig, f'{len(groups):,} groups of identical images, {groups["conflict"].sum():,} with conflicting labels; '
+                        f'{leaked:,} test images have a twin outside the test split',
                    'Horizontal bars: groups of pixel-identical images by the splits they lie in')
 
 # %% ../nbs/03_eda.ipynb #59f64dd7
@@ -444,27 +441,30 @@ def save_figure(fig: Figure, # from one of the `plot_` functions
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c1e; --soft: #5a5a60; --paper: #fbfaf8; --line: #dddad4; --link: #0b5c94 }
 @media (prefers-color-scheme: dark) { :root { --ink: #ececec; --soft: #b0b0b6; --paper: #17181b; --line: #3a3c42; --link: #7cc4f5 } }
-body { font: 17px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 54rem; margin: 0 auto; padding: 2rem 1rem }
+body { font: 17px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+       max-width: 54rem; margin: 0 auto; padding: 2rem 1rem }
 h1 { line-height: 1.2; margin: 0 0 .5rem } h2 { margin: 2.5rem 0 .5rem; font-size: 1.25rem } a { color: var(--link) }
-p, figcaption { max-width: 44rem } figure { margin: 0 } figcaption, .note { color: var(--soft) }
+p, figcaption { max-width: 44rem } figure { margin: 0 } figcaption { margin-top: .5rem } figcaption, .note { color: var(--soft) }
 nav ul { columns: 16rem; padding-left: 1.2rem; border-block: 1px solid var(--line); padding-block: .8rem }
-img { display: block; width: 100%; height: auto; background: #fff; border-radius: 6px; padding: 10px; box-sizing: border-box; border: 1px solid var(--line) }
+img { display: block; width: 100%; height: auto; box-sizing: border-box; padding: 10px;
+      background: #fff; border: 1px solid var(--line); border-radius: 6px }
 """
 
-def _section(name: str, text: str, drawn: bool) -> str:
+def _section(name: str, found) -> str:
     "One figure of the page, or the reason why it is not there"
     heading = f'<h2 id="{name}">{html.escape(FIGURES[name][0])}</h2>'
-    text = html.escape(text)
-    if not drawn: return f'<section>{heading}<p class="note">Left out: {text}.</p></section>'
-    return f'<section>{heading}<figure><img src="{name}.png" alt="{text}" loading="lazy"><figcaption>{text}.</figcaption></figure></section>'
+    if isinstance(found, str): return f'<section>{heading}<p class="note">Left out: {html.escape(found)}.</p></section>'
+    alt, caption = html.escape(describe(found)), html.escape(found.get_label())
+    return (f'<section>{heading}<figure><a href="{name}.png"><img src="{name}.png" alt="{alt}" loading="lazy"></a>'
+            f'<figcaption>{caption}.</figcaption></figure></section>')
 
-# %% ../nbs/03_eda.ipynb #9248cbd4
-def figures_page(texts: dict[str, tuple[str, bool]], # name from `FIGURES` -> text alternative and True, or reason and False
+# %% ../nbs/03_eda.ipynb #6c8e7958
+def figures_page(found: dict, # name from `FIGURES` -> its Figure, or the reason (str) why it is left out
                  summary: str, # what data these are
                 ) -> str: # HTML
     "A page of figures with their text alternatives, which needs nothing but the PNG files beside it"
-    links = ''.join(f'<li><a href="#{name}">{html.escape(FIGURES[name][0])}</a></li>' for name in texts)
-    sections = '\n'.join(_section(name, *text) for name, text in texts.items())
+    links = ''.join(f'<li><a href="#{name}">{html.escape(FIGURES[name][0])}</a></li>' for name in found)
+    sections = '\n'.join(_section(name, figure) for name, figure in found.items())
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -477,7 +477,7 @@ def figures_page(texts: dict[str, tuple[str, bool]], # name from `FIGURES` -> te
 </main></body></html>
 """
 
-# %% ../nbs/03_eda.ipynb #1af01379
+# %% ../nbs/03_eda.ipynb #b69dddc2
 def explore(folder=None, # holds the images and `dataset_cleaned.csv`; default `raw_dir()`
             output=None, # folder to write; default `results_dir()/'eda'`
             progress: bool = True, # show bars
@@ -488,17 +488,16 @@ def explore(folder=None, # holds the images and `dataset_cleaned.csv`; default `
     with storage_errors(output): output.mkdir(parents=True, exist_ok=True)
     real = df[~df['augmented']]
     images = read_faces(folder, real['filename'], progress)
-    texts = {}
+    found = {}
     for name, (_, draw) in tqdm(FIGURES.items(), desc='drawing figures', disable=not progress):
-        try: fig = draw(df, real, images)
+        try:
+            found[name] = draw(df, real, images)
+            save_figure(found[name], output/f'{name}.png')
         except DataError as e:
-            texts[name] = str(e), False
+            found[name] = str(e)
             with storage_errors(output): (output/f'{name}.png').unlink(missing_ok=True)      # of an earlier run
-        else:
-            save_figure(fig, output/f'{name}.png')
-            texts[name] = describe(fig), True
     splits = ', '.join(f'{n:,} {split}' for split in SPLITS if (n := (df['split'] == split).sum()))
-    with atomic_write(output/'index.html') as f:
-        f.write(figures_page(texts, f'{len(df):,} images ({splits}), {len(df) - len(real):,} of them augmented copies, '
-                                    'which only the counts, the mix and the identical images include.'))
+    copies = f'{n:,} of them augmented copies, which only the figures on counts, mix and identical images include' if (
+        n := len(df) - len(real)) else 'no augmented copies among them'
+    with atomic_write(output/'index.html') as f: f.write(figures_page(found, f'{len(df):,} images ({splits}), {copies}.'))
     return output/'index.html'

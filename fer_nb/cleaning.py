@@ -6,7 +6,7 @@
 __all__ = ['NOISE_KINDS', 'LABEL_COLUMNS', 'OUTCOMES', 'BLANK_STD', 'inject_noise', 'read_label', 'read_id', 'filename_emotion',
            'judge_row', 'Cleaning', 'clean_labels', 'noise_outcomes', 'score_cleaning', 'plot_outcomes', 'read_image',
            'pixel_hash', 'check_images', 'find_duplicates', 'count_duplicates', 'plot_duplicates', 'perceptual_hashes',
-           'close_pairs', 'near_duplicates', 'clean_dataset']
+           'close_pairs', 'near_duplicates', 'clean_dataset', 'read_dataset', 'load_images']
 
 # %% ../nbs/02_cleaning.ipynb #83fcff0f
 import hashlib, io, itertools, re, struct
@@ -23,7 +23,8 @@ from rapidfuzz.distance import OSA
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .core import EMOTION_ALIASES, EMOTIONS, IMAGE_SIZE, DataError, ImageError, canonical_emotion, progress, raw_dir, read_table, write_table
+from .core import (EMOTION_ALIASES, EMOTIONS, IMAGE_SIZE, SPLITS, VOTE_COLUMNS, DataError, ImageError, canonical_emotion, progress, raw_dir,
+                         read_table, write_table)
 
 # %% ../nbs/02_cleaning.ipynb #14f4181b
 NOISE_KINDS = ('missing', 'typo', 'invalid_id', 'nan')
@@ -371,3 +372,28 @@ def clean_dataset(folder=None, # images and `dataset.csv`; default `raw_dir()`
     return dict(rows=len(truth), injected=ledger.filename.nunique(), kept=len(cleaning.kept), repaired=len(cleaning.repaired),
                 rejected=cleaning.rejected.kind.value_counts().to_dict(), **score,
                 image_problems=images.problem[images.problem != ''].value_counts().to_dict(), **_write_duplicates(folder, cleaned))
+
+# %% ../nbs/02_cleaning.ipynb #b84d9c9f
+def read_dataset(folder=None, # holds `dataset_cleaned.csv`; default `raw_dir()`
+                ) -> pd.DataFrame: # its rows: label_id int, augmented bool, votes float (NaN where nobody voted), the rest text
+    "The cleaned data set, typed; raises `DataError` where it is missing, empty, or speaks of other classes or splits"
+    path = Path(folder or raw_dir())/'dataset_cleaned.csv'
+    if not path.exists(): raise DataError(f"{path} is not there: run `fer_nb prepare` first")
+    df = read_table(path, columns=(*LABEL_COLUMNS, 'split', 'augmented', 'parent', 'pixel_hash'), as_text=True)   # a hash may be all digits
+    if df.empty: raise DataError(f"{path} has no rows: run `fer_nb prepare` again")
+    if strange := set(df.split) - set(SPLITS): raise DataError(f"{path} has the split {min(strange)!r}: expected {', '.join(SPLITS)}")
+    for label in df.label.unique(): canonical_emotion(label, path.name)
+    votes = [column for column in VOTE_COLUMNS if column in df]
+    df[votes] = df[votes].apply(pd.to_numeric)
+    return df.assign(label_id=df.label_id.astype(int), augmented=df.augmented == '1')
+
+def load_images(folder, # flat folder of images
+                filenames, # names in it
+               ) -> np.ndarray: # uint8 (n, 48, 48), 0–255, in the order of `filenames`
+    "The pixels of many images; raises `ImageError` naming the one that can't be used"
+    def load(filename):
+        problem, pixels = read_image(Path(folder)/filename)
+        if pixels is None: raise ImageError(f"{Path(folder)/filename} is {problem}: run `fer_nb prepare` again")
+        return pixels
+    images = [load(o) for o in filenames]
+    return np.stack(images) if images else np.zeros((0, IMAGE_SIZE, IMAGE_SIZE), np.uint8)

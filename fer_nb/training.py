@@ -176,7 +176,7 @@ def _fit(model, data: TrainingData, config: TrainingConfig, callbacks, first_epo
     model.fit(batches, epochs=config.epochs, initial_epoch=first_epoch, steps_per_epoch=-(-len(data.images) // config.batch_size),
               validation_data=evaluation_batches(data.validation_images, data.validation_labels), callbacks=callbacks,
               class_weight=class_weights(data.labels.argmax(axis=1)) if config.class_weighted else None,
-              verbose=(1 if sys.stdout.isatty() else 2) if keras.utils.is_interactive_logging_enabled() else 0)
+              shuffle=False, verbose=(1 if sys.stdout.isatty() else 2) if keras.utils.is_interactive_logging_enabled() else 0)
 
 def _run_model(run: Path, config: TrainingConfig, done: int):
     "The network to go on with: the state after `done` epochs, or a new one"

@@ -299,6 +299,7 @@ class Face:
     skin: float = 175.          # grey level of the skin
     hair: float = 60.           # grey level of hair, brows and lips
 
+# %% ../nbs/01_acquisition.ipynb #67f25fde
 EXPRESSIONS = {
     'angry':    Face(brow_height=-.7, brow_slant=1., lids=.7, mouth_curve=-.35, mouth_width=.85),
     'contempt': Face(smirk=1., lids=.75, brow_height=.1),

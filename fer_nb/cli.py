@@ -68,6 +68,7 @@ def prepare(source: Annotated[Optional[str], typer.Option(help="'synthetic' (dra
         else: print(f"Using the {len(read_table(table)):,} images that are in {raw_dir()}")
         _print_cleaning(clean_dataset(policy=policy, noise=noise, seed=seed), policy)
 
+# %% ../nbs/11_cli.ipynb #8d159705
 def _counts(images): return ' / '.join(f"{n:,} {split}" for split, n in images.split.value_counts().reindex(['train', 'validation', 'test'], fill_value=0).items())
 
 def _print_cleaning(found: dict, policy: str):

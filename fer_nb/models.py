@@ -49,7 +49,7 @@ def _network(name, x, inputs, dense, dropout, l2):
 # %% ../nbs/05_models.ipynb #4ac67198
 def build_baseline(widths: tuple = (32, 64, 128), # channels of each block
                    dense: int = 128, # units of the hidden layer
-                   dropout: float = .25, # share dropped after each block; twice as much before the output
+                   dropout: float = .1, # share dropped after each block; twice as much before the output
                    l2: float = 0., # weight decay on the kernels
                   ) -> keras.Model: # float32 (b, 48, 48, 1), 0–1 -> float32 (b, 8), probabilities in the order of `EMOTIONS`
     "Three convolution blocks and a hidden layer; 0.7 million parameters as it stands"

@@ -37,7 +37,7 @@ class TrainingConfig:
     epochs: int = 15                    # at most
     batch_size: int = 128               # images a step
     optimizer: str = 'adam'             # 'adam', or 'sgd' with Nesterov momentum 0.9
-    learning_rate: float = 1e-3         # at the start
+    learning_rate: float = 2e-3         # at the start
     labels: str = 'soft'                # 'soft': vote shares; 'hard': one-hot
     class_weighted: bool = False        # rare classes count more
     augmentation: dict | None = field(default_factory=dict)  # changes to `Augmentation`; None for none

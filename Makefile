@@ -1,0 +1,54 @@
+# fer_nb: `make help` lists the targets
+SHELL := /bin/bash -o pipefail
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCE ?= synthetic
+MODEL ?= baseline
+
+# README.md stands one folder above the notebooks that it links to.
+readme = $(BIN)/jupyter nbconvert --log-level ERROR --to markdown --output-dir $(1) --output README nbs/index.ipynb && \
+	sed -i.bak -E 's#\]\(([0-9]{2}_)#](nbs/\1#g' $(1)/README.md && rm $(1)/README.md.bak
+
+.PHONY: help setup pipeline test check notebooks-tested readme clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/.installed ## a virtual environment with the tested versions
+
+.venv/.installed: settings.ini setup.py pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fer_nb needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+pipeline: setup ## data to evaluated model: SOURCE=synthetic, kaggle, or a folder or zip of the release
+	$(BIN)/fer_nb prepare --source '$(SOURCE)'
+	$(BIN)/fer_nb eda
+	$(BIN)/fer_nb train $(MODEL)
+	$(BIN)/fer_nb evaluate $(MODEL)
+
+test: setup check notebooks-tested ## everything that CI checks
+	$(BIN)/pytest -q tests
+
+# Both are done in a copy, so that a working tree with changes can be checked and stays as it is.
+check: setup
+	rm -rf build/check && mkdir -p build/check
+	cp -r nbs settings.ini setup.py pyproject.toml build/check/
+	cd build/check && ../../$(BIN)/nbdev_clean && ../../$(BIN)/nbdev_export
+	diff -r -x .ipynb_checkpoints nbs build/check/nbs || { echo 'Notebooks are not clean: run nbdev_clean'; exit 1; }
+	diff -r -x __pycache__ fer_nb build/check/fer_nb || { echo 'Package and notebooks differ: edit notebooks, then run nbdev_export'; exit 1; }
+	$(call readme,build/check)
+	diff README.md build/check/README.md || { echo 'README.md is made from nbs/index.ipynb: run make readme'; exit 1; }
+
+# nbdev_test succeeds as well where it finds nothing, so what it ran is counted.
+notebooks-tested: setup
+	mkdir -p build && $(BIN)/nbdev_test --do_print 2>&1 | tee build/nbdev_test.log
+	test $$(grep -c -- '- Completed' build/nbdev_test.log) -eq $$(ls nbs/*.ipynb | wc -l)
+
+readme: setup ## README.md from nbs/index.ipynb
+	$(call readme,.)
+
+clean: ## remove what can be made again (data, models and results stay)
+	rm -rf build dist *.egg-info .venv

@@ -1,0 +1,80 @@
+"A wheel, installed into another environment and used from another folder"
+import os, shutil, subprocess, sys, sysconfig, venv, zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def call(*args, **options):
+    ended = subprocess.run(list(map(str, args)), capture_output=True, text=True, encoding='utf-8', timeout=300, **options)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+@pytest.fixture(scope='module')
+def tree(trained, tmp_path_factory):
+    "A copy of what a wheel is built from, with one more model, and with data that must not travel"
+    tree = tmp_path_factory.mktemp('tree')/'checkout'
+    rubbish = shutil.ignore_patterns('__pycache__', 'run')
+    for name in ('fer_nb', 'models', 'data/README.md', 'setup.py', 'settings.ini', 'pyproject.toml', 'README.md'):
+        source, target = CHECKOUT/name, tree/name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, target, ignore=rubbish) if source.is_dir() else shutil.copy(source, target)
+    shutil.copytree(trained[0]/'models/baseline', tree/'models/tiny')
+    shutil.copytree(trained[0]/'data/raw', tree/'data/raw')
+    return tree
+
+@pytest.fixture(scope='module')
+def wheel(tree, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('dist')
+    call(sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--wheel-dir', folder, tree)
+    return next(folder.glob('fer_nb-*.whl'))
+
+@pytest.fixture(scope='module')
+def environment(wheel, tmp_path_factory):
+    "Another environment: our dependencies, but only the wheel's fer_nb"
+    folder = tmp_path_factory.mktemp('environment')
+    venv.create(folder, with_pip=False)
+    here = sysconfig.get_path('purelib')
+    there = Path(call(folder/'bin/python', '-c', "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    (there/'dependencies.pth').write_text(here + '\n', encoding='utf-8')
+    call(sys.executable, '-m', 'pip', '--python', folder/'bin/python', 'install', '--quiet', '--no-deps', '--no-index', wheel)
+    return folder, there
+
+@pytest.fixture
+def inside(environment, elsewhere):
+    "inside(program, *args, **environment): a program of the other environment, run in another folder"
+    def inside(program, *args, **env): return call(environment[0]/'bin'/program, *args, cwd=elsewhere, env=os.environ | {'COLUMNS': '200'} | env)
+    return inside
+
+
+def test_the_wheel_holds_the_package_and_the_models(wheel, tree):
+    held = set(zipfile.ZipFile(wheel).namelist())
+    modules = {f'fer_nb/{o.name}' for o in (tree/'fer_nb').glob('*.py')}
+    models = {f'fer_nb/_shipped/{o.parent.name}/{file}' for o in (tree/'models').glob('*/card.json') for file in ('model.keras', 'card.json')}
+    assert 'fer_nb/cli.py' in modules and 'fer_nb/_shipped/tiny/model.keras' in models
+    assert modules | models <= held
+
+
+def test_the_wheel_holds_no_data(wheel):
+    strange = [o for o in zipfile.ZipFile(wheel).namelist() if '.dist-info/' not in o and Path(o).suffix not in ('.py', '.keras')
+               and Path(o).name != 'card.json']
+    assert strange == []
+
+
+def test_the_installed_package_is_used_and_its_home_is_the_users_data_folder(inside, environment, tmp_path):
+    code = "import fer_nb.core as core; print(core.__file__, core.home(), sep='\\n')"
+    file, home = inside('python', '-c', code, XDG_DATA_HOME=str(tmp_path)).splitlines()
+    assert Path(file).is_relative_to(environment[1])
+    assert Path(home) == tmp_path/'fer_nb'
+
+
+def test_the_installed_command_knows_the_shipped_model(inside, tmp_path):
+    assert 'tiny' in inside('fer_nb', 'models', FER_NB_HOME=str(tmp_path))
+
+
+def test_the_installed_command_prepares_like_the_checkouts(inside, drawn, prepared, tmp_path):
+    inside('fer_nb', 'prepare', '--source', drawn, FER_NB_HOME=str(tmp_path))
+    tables = [(o/'data/raw/dataset_cleaned.csv').read_bytes() for o in (tmp_path, prepared[0])]
+    assert tables[0] == tables[1]

@@ -1,6 +1,7 @@
 "The package's build: everything it says stands in settings.ini"
 from configparser import ConfigParser
 from pathlib import Path
+import sys
 
 from setuptools import setup
 
@@ -8,7 +9,9 @@ config = ConfigParser(delimiters=['='])
 config.read('settings.ini', encoding='utf-8')
 settings = config['DEFAULT']
 
-shipped = [path.name for path in Path('models').iterdir() if (path/'card.json').exists()]
+# The models stand in models/ of the repository and travel inside a wheel as fer_nb/_shipped; a checkout reads models/ itself.
+editable = 'editable_wheel' in sys.argv
+shipped = [] if editable else [path.name for path in Path('models').iterdir() if (path/'card.json').exists()]
 
 setup(
     name=settings['lib_name'],
@@ -23,9 +26,8 @@ setup(
     install_requires=settings['requirements'].split(),
     extras_require={'dev': settings['dev_requirements'].split()},
     entry_points={'console_scripts': settings['console_scripts'].split(), 'nbdev': ['fer_nb=fer_nb._modidx:d']},
-    # The models stand in models/ of the repository and travel inside the package as fer_nb/_shipped.
-    packages=['fer_nb', 'fer_nb._shipped'],
-    package_dir={'fer_nb': 'fer_nb', 'fer_nb._shipped': 'models'},
+    packages=['fer_nb'] if editable else ['fer_nb', 'fer_nb._shipped'],
+    package_dir={'': '.'} if editable else {'fer_nb._shipped': 'models'},
     package_data={'fer_nb._shipped': [f'{name}/{file}' for name in shipped for file in ('model.keras', 'card.json')]},
     zip_safe=False,
 )

@@ -1,5 +1,5 @@
 "A small synthetic release, homes made from it, and ways to run the command line"
-import os, shutil, subprocess, sys
+import hashlib, os, shutil, subprocess, sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,8 @@ class Ended:
 def environment(home, env=None): return os.environ | {'FER_NB_HOME': str(home), 'COLUMNS': '200'} | (env or {})
 
 def snapshot(folder):
-    "Path -> content of every file below a folder, temporary files left out"
-    return {str(o.relative_to(folder)): o.read_bytes() for o in sorted(Path(folder).rglob('*')) if o.is_file() and o.suffix != '.part'}
+    "Path -> digest of every file below a folder, temporary files left out"
+    return {str(o.relative_to(folder)): hashlib.sha256(o.read_bytes()).hexdigest() for o in sorted(Path(folder).rglob('*')) if o.is_file() and o.suffix != '.part'}
 
 def assert_one_line(ended, *parts):
     "The command failed with one line that holds all of `parts`, and without a traceback"

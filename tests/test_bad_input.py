@@ -198,8 +198,8 @@ def test_what_is_no_image_is_rejected_with_a_reason_and_prepare_goes_on(fer_nb, 
     assert {name: (home/'data/raw'/f'happy_{name}').read_bytes() for name in bad} == {name: blob for name, (blob, _) in bad.items()}
 
 
-DIALECTS = {'semicolon': dict(sep=';'), 'tab': dict(sep='\t'), 'pipe': dict(sep='|'), 'UTF-8 with mark': dict(encoding='utf-8-sig'),
-            'UTF-16': dict(encoding='utf-16'), 'Latin-1': dict(encoding='latin-1'), 'Windows lines': dict(lineterminator='\r\n')}
+DIALECTS = {'semicolon, Windows lines': dict(sep=';', lineterminator='\r\n'), 'tab, UTF-16': dict(sep='\t', encoding='utf-16'),
+            'pipe, Latin-1': dict(sep='|', encoding='latin-1'), 'UTF-8 with mark': dict(encoding='utf-8-sig')}
 
 @pytest.mark.parametrize('dialect', DIALECTS.values(), ids=DIALECTS)
 def test_votes_in_any_usual_dialect_give_the_same_data(fer_nb, home, drawn, prepared, tmp_path, dialect):
@@ -264,7 +264,6 @@ def test_votes_that_are_all_zero_leave_the_folders_label(fer_nb, here, home, rel
     assert here('train', '--epochs', '1', home=home).code == 0
     out = assert_ok(here('evaluate', home=home)).out
     assert 'P1 test' in out and 'Left out: P2 test' in out
-    assert_ok(here('eda', home=home))
 
 
 def with_card(change):

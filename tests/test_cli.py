@@ -1,5 +1,6 @@
 "The command line as its users meet it: one process a command"
-import json, subprocess, sys
+import json, os, subprocess, sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -106,3 +107,9 @@ def test_help_starts_without_heavy_libraries():
             "print('LOADED', *sorted({'tensorflow', 'keras', 'pandas', 'cv2', 'matplotlib'} & set(sys.modules)))")
     ended = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1] == 'LOADED'
+
+
+def test_an_empty_home_variable_counts_as_none(elsewhere):
+    ended = subprocess.run([sys.executable, '-c', 'from fer_nb.core import home; print(home())'], capture_output=True, text=True, check=True,
+                           cwd=elsewhere, env=os.environ | {'FER_NB_HOME': ''})
+    assert not Path(ended.stdout.strip()).is_relative_to(elsewhere)

@@ -106,3 +106,17 @@ def test_training_interrupted_leaves_the_older_model_as_it_was(start, trained_ho
     assert (code, err.splitlines()) == (130, INTERRUPTED)
     assert before.items() <= snapshot(trained_home/'models').items() and unfinished.exists()
     assert weights(trained_home, monkeypatch)
+
+
+def test_interrupted_while_tidying_up_after_training_the_model_stays_and_the_command_works(here, prepared_home, monkeypatch):
+    def interrupted(folder):
+        for path in folder.iterdir():
+            if path.name != 'history.csv': path.unlink()
+        raise KeyboardInterrupt
+    command = ('train', '--epochs', '1')
+    with monkeypatch.context() as patch:
+        patch.setattr('fer_nb.training.shutil.rmtree', lambda folder, **options: interrupted(folder) if folder.exists() else None)
+        ended = here(*command, home=prepared_home)
+    assert (ended.code, ended.err.splitlines()) == (130, INTERRUPTED)
+    assert weights(prepared_home, monkeypatch)
+    assert here(*command, home=prepared_home).code == 0

@@ -41,7 +41,7 @@ def print_table(df, # rows to show
     from rich.console import Console
     from rich.table import Table
     table = Table(title=title or None, title_justify='left', header_style='bold')
-    for column in df.columns: table.add_column(str(column), overflow='fold')
+    for column in df.columns: table.add_column(str(column))
     for row in df.itertuples(index=False): table.add_row(*map(str, row))
     Console().print(table)
 
@@ -143,8 +143,10 @@ def evaluate(names: Annotated[Optional[list[str]], typer.Argument(help='Models t
         names = names or ['baseline']
         for name in names:
             result = evaluation.evaluate(name, split)
-            table = evaluation.metrics_table(result).T.rename_axis('').reset_index()
-            print_table(table, f"{name}: {result['split']} split, 95 % bootstrap intervals, temperature {result['temperature']:.2f}")
+            print(f"{name}: {result['split']} split, 95 % bootstrap intervals, temperature {result['temperature']:.2f}")
+            for protocol, rows in evaluation.metrics_table(result).groupby(lambda row: row.split()[0]):
+                rows.index = rows.index.str.removeprefix(f'{protocol} ')
+                print_table(rows.T.rename_axis('').reset_index(), f'{protocol}, {evaluation.PROTOCOLS[protocol]}')
             for what, why in result['skipped'].items(): print(f"Left out: {what}: {why}")
             print(f"Plots and tables: {evaluation.models_dir()/name/'evaluation'}")
         if len(names) > 1: print_table(_comparison(evaluation, names, split), f'P1 accuracy on the same {split} images, McNemar test against the first')

@@ -127,12 +127,14 @@ def metrics(probabilities, # float (n, 8), rows sum to 1
             resamples: int = 1000, # of the images
             where: str = '', # which images, for messages
            ) -> dict: # {'n': images, metric: {'value', 'low', 'high'}}, all but the log loss (nats) as shares 0–1
-    "The six metrics of `METRICS`, each with a 95 % bootstrap interval over images"
+    "The six metrics of `METRICS` with 95 % bootstrap intervals over images: percentiles; for the calibration error ± 1.96 standard deviations"
     probabilities, labels = check_predictions(probabilities, labels, where)
     sums = _image_sums(probabilities, labels)
     values = _metrics_from(sums.sum(axis=0))
     samples = _metrics_from(bootstrap_weights(len(labels), resamples, seed) @ sums)
     spread = {name: _interval(samples[name]) for name in METRICS}
+    ece = 'expected_calibration_error'                   # resampling raises it, so its percentiles would not hold the value itself
+    spread[ece] = np.clip(values[ece] + np.array([-1.96, 1.96])*samples[ece].std(), 0, 1)
     return {'n': len(labels)} | {name: dict(value=float(values[name]), low=float(spread[name][0]), high=float(spread[name][1])) for name in METRICS}
 
 # %% ../nbs/07_evaluation.ipynb #59baf82b
@@ -368,7 +370,7 @@ def training_twins(rows: pd.DataFrame, # images, with pixel_hash
                   ) -> np.ndarray: # bool (n,)
     "Which images have the same pixels as a training image"
     for table in (rows, released):
-        if 'pixel_hash' not in table: raise DataError("the table lacks the column pixel_hash: run `fer_nb clean` first")
+        if 'pixel_hash' not in table: raise DataError("the table lacks the column pixel_hash: run `fer_nb prepare` first")
     return rows['pixel_hash'].isin(released.loc[released['split'] == 'train', 'pixel_hash']).to_numpy()
 
 # %% ../nbs/07_evaluation.ipynb #b2dd2009

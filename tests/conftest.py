@@ -87,7 +87,7 @@ def sabotage(tmp_path):
 def drawn(tmp_path_factory):
     "A synthetic release that no test changes"
     from fer_nb.acquisition import make_release
-    return make_release(tmp_path_factory.mktemp('drawn')/'release', train=200, validation=40, test=40)
+    return make_release(tmp_path_factory.mktemp('drawn')/'release', train=120, validation=24, test=24)
 
 @pytest.fixture(scope='session')
 def prepared(drawn, fer_nb, tmp_path_factory):

@@ -1,12 +1,9 @@
 "Whatever is wrong with the input: one line that says so, and nothing lost"
 import json, resource, shutil, zipfile, zlib
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from conftest import assert_ok, assert_one_line, snapshot
-from PIL import Image
 
 NO_NETWORK = dict.fromkeys(('HTTPS_PROXY', 'HTTP_PROXY', 'ALL_PROXY', 'https_proxy', 'http_proxy', 'all_proxy'), 'http://127.0.0.1:9') | {
     'NO_PROXY': '', 'no_proxy': ''}
@@ -155,13 +152,19 @@ def test_a_disk_that_fills_up_keeps_what_was_copied_and_prepare_goes_on(fer_nb, 
     assert snapshot(home/'data/raw') == whole
 
 
-def test_a_disk_that_fills_up_in_training_keeps_the_older_model(fer_nb, trained_home):
-    def small_files(): resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))      # the network needs more than 1 MiB
+@pytest.fixture
+def small_files():
+    "No file may grow beyond 1 MiB, as on a disk that is nearly full; a network needs more"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+def test_a_network_that_cannot_be_written_leaves_the_older_model(here, trained_home, small_files):
     before = snapshot(trained_home)
-    ended = fer_nb('train', '--epochs', '1', '--seed', '1', home=trained_home, preexec_fn=small_files)
+    ended = here('train', '--epochs', '1', '--seed', '1', home=trained_home)
     assert_one_line(ended, "can't write", str(trained_home/'models/baseline'))
-    after = snapshot(trained_home)
-    assert before.items() <= after.items()
+    assert before.items() <= snapshot(trained_home).items()
 
 
 @pytest.mark.parametrize('args, blocked', [(['prepare', '--source', 'RELEASE'], '.'), (['prepare'], '.'), (['prepare', '--source', 'RELEASE'], 'data'),
@@ -202,9 +205,9 @@ DIALECTS = {'semicolon, Windows lines': dict(sep=';', lineterminator='\r\n'), 't
             'pipe, Latin-1': dict(sep='|', encoding='latin-1'), 'UTF-8 with mark': dict(encoding='utf-8-sig')}
 
 @pytest.mark.parametrize('dialect', DIALECTS.values(), ids=DIALECTS)
-def test_votes_in_any_usual_dialect_give_the_same_data(fer_nb, home, drawn, prepared, tmp_path, dialect):
+def test_votes_in_any_usual_dialect_give_the_same_data(here, home, drawn, prepared, tmp_path, dialect):
     pd.read_csv(vote_file(drawn)).assign(note='Straße').to_csv(tmp_path/'votes.csv', index=False, **dialect)
-    assert_ok(fer_nb('prepare', '--source', drawn, '--votes', tmp_path/'votes.csv', home=home))
+    assert_ok(here('prepare', '--source', drawn, '--votes', tmp_path/'votes.csv', home=home))
     tables = [(o/'data/raw/dataset_cleaned.csv').read_bytes() for o in (home, prepared[0])]
     assert tables[0] == tables[1]
 
@@ -214,11 +217,11 @@ TABLES = {'columns missing': (lambda df: df.drop(columns=['label_id', 'split']),
           'unknown labels': (lambda df: df.assign(label='joy'), "has 'joy'")}
 
 @pytest.mark.parametrize('change, says', TABLES.values(), ids=TABLES)
-def test_a_bad_table_is_refused_and_the_cleaned_one_stays(fer_nb, prepared_home, change, says):
+def test_a_bad_table_is_refused_and_the_cleaned_one_stays(here, prepared_home, change, says):
     table = prepared_home/'data/raw/dataset.csv'
     change(pd.read_csv(table)).to_csv(table, index=False)
     before = snapshot(prepared_home)
-    assert_one_line(fer_nb('prepare', home=prepared_home), says)
+    assert_one_line(here('prepare', home=prepared_home), says)
     assert snapshot(prepared_home) == before
 
 

@@ -1,5 +1,5 @@
 "A wheel, installed into another environment and used from another folder"
-import os, shutil, subprocess, sys, sysconfig, venv, zipfile
+import os, shutil, subprocess, sys, venv, zipfile
 from pathlib import Path
 
 import pytest
@@ -36,9 +36,8 @@ def environment(wheel, tmp_path_factory):
     "Another environment: our dependencies, but only the wheel's fer_nb"
     folder = tmp_path_factory.mktemp('environment')
     venv.create(folder, with_pip=False)
-    here = sysconfig.get_path('purelib')
     there = Path(call(folder/'bin/python', '-c', "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-    (there/'dependencies.pth').write_text(here + '\n', encoding='utf-8')
+    (there/'dependencies.pth').write_text('\n'.join(o for o in sys.path if o.endswith('-packages')), encoding='utf-8')
     call(sys.executable, '-m', 'pip', '--python', folder/'bin/python', 'install', '--quiet', '--no-deps', '--no-index', wheel)
     return folder, there
 

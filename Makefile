@@ -35,7 +35,7 @@ test: setup check notebooks-tested ## everything that CI checks
 # Both are done in a copy, so that a working tree with changes can be checked and stays as it is.
 check: setup
 	rm -rf build/check && mkdir -p build/check
-	cp -r nbs settings.ini setup.py pyproject.toml build/check/
+	cp -r nbs _quarto.yml settings.ini setup.py pyproject.toml build/check/
 	cd build/check && ../../$(BIN)/nbdev_clean && ../../$(BIN)/nbdev_export
 	diff -r -x .ipynb_checkpoints nbs build/check/nbs || { echo 'Notebooks are not clean: run nbdev_clean'; exit 1; }
 	diff -r -x __pycache__ fer_nb build/check/fer_nb || { echo 'Package and notebooks differ: edit notebooks, then run nbdev_export'; exit 1; }

@@ -9,7 +9,7 @@ __all__ = ['VOTES_URL', 'VOTES_SHA256', 'KAGGLE_RELEASE', 'MAX_UNPACKED', 'EXPRE
            'sample_face', 'simulate_votes', 'make_release', 'acquire', 'synthetic_dataset']
 
 # %% ../nbs/01_acquisition.ipynb #801f0f7d
-import hashlib, json, re, shutil, stat, zipfile
+import hashlib, io, json, re, shutil, stat, tempfile, zipfile
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 import requests
 import tenacity
+from kagglehub.exceptions import DataCorruptionError
 
-from .core import (EMOTIONS, IMAGE_SIZE, VOTE_COLUMNS, DataError, DownloadError, FerNbError, StorageError, UnsafeArchiveError,
+from .core import (EMOTION_ALIASES, EMOTIONS, IMAGE_SIZE, SPLITS, VOTE_COLUMNS, DataError, DownloadError, FerNbError, StorageError, UnsafeArchiveError,
                          atomic_write, canonical_emotion, emotion_id, home, progress, raw_dir, read_json, read_table, storage_errors,
                          write_json, write_table)
 
@@ -62,13 +63,13 @@ def votes_digest(votes: pd.DataFrame, # from `read_votes`
     return hashlib.sha256('\n'.join(lines).encode()).hexdigest()
 
 # %% ../nbs/01_acquisition.ipynb #1b988e09
-_NETWORK_ERRORS = (requests.RequestException, ConnectionError, TimeoutError)
+_NETWORK_ERRORS = (requests.RequestException, ConnectionError, TimeoutError, DataCorruptionError)
 
 def _retrying(wait) -> tenacity.Retrying:
-    "Five tries; a refusal by the server (status 4xx) is final"
+    "Five tries; a refusal by the server (status 4xx, but for time-outs and too many requests) is final"
     def passing(e):
         status = getattr(getattr(e, 'response', None), 'status_code', None) or 0
-        return isinstance(e, _NETWORK_ERRORS) and not 400 <= status < 500
+        return isinstance(e, _NETWORK_ERRORS) and (status in (408, 429) or not 400 <= status < 500)
     return tenacity.Retrying(stop=tenacity.stop_after_attempt(5), wait=wait, retry=tenacity.retry_if_exception(passing), reraise=True)
 
 _growing = tenacity.wait_exponential(multiplier=2, max=60)   # 2, 4, 8, 16 seconds
@@ -79,9 +80,11 @@ def download_votes(path=None, # where to keep the file; default `data/fer2013new
     "FERPlus's vote file, fetched once and checked against `VOTES_SHA256`; raises `DownloadError`"
     path = Path(path or home()/'data'/'fer2013new.csv')
     if path.exists() and votes_digest(read_votes(path)) == VOTES_SHA256: return path
-    try:
-        response = _retrying(wait)(requests.get, VOTES_URL, timeout=30)
+    def fetch():
+        response = requests.get(VOTES_URL, timeout=30)
         response.raise_for_status()
+        return response
+    try: response = _retrying(wait)(fetch)
     except requests.RequestException as e:
         raise DownloadError(f"can't download {VOTES_URL} ({type(e).__name__}). Download fer2013new.csv by hand and give its path "
                             "as --votes, or go on without votes: --votes none") from e
@@ -164,24 +167,39 @@ def list_images(release: Release, # an open source
     found = []
     for path, size in release.sizes().items():
         *_, split, folder, name = ('', '', *PurePosixPath(path).parts)
-        if split not in _SPLITS or PurePosixPath(name).suffix.lower() not in _IMAGE_SUFFIXES: continue
+        if PurePosixPath(name).suffix.lower() not in _IMAGE_SUFFIXES or not folder: continue
+        if split.lower() not in _SPLITS:
+            if folder.lower() not in (*EMOTIONS, *EMOTION_ALIASES): continue
+            raise DataError(f"{release.source.name}: {path} is in no split: expected a folder {', '.join(SPLITS)} above {folder}")
         label = canonical_emotion(folder, f'{release.source.name}/{split}')
-        found.append(SourceImage(path, size, _SPLITS[split], label, f'{label}_{name}'))
+        found.append(SourceImage(path, size, _SPLITS[split.lower()], label, f'{label}_{name}'))
     if not found: raise DataError(f"{release.source} holds no train/, validation/ or test/ folder with images in class folders")
     clashes = {name for name, times in Counter(o.filename for o in found).items() if times > 1}
     return [replace(o, filename=f'{o.label}_{o.split}_{PurePosixPath(o.path).name}') if o.filename in clashes else o for o in found]
 
 # %% ../nbs/01_acquisition.ipynb #e8ad3c42
-def _claim(folder: Path, origin: dict):
+_TABLES = ('imported.csv', 'dataset.csv', 'dataset_*.csv', 'noise_ledger.csv', 'duplicates.csv', 'near_duplicates.csv')
+
+def _claim(folder: Path, origin: dict, filenames):
     "Make `folder` ours for `origin`: an earlier import of another source is cleared, foreign images are refused"
-    manifest = folder/'source.json'
-    if manifest.exists():
-        if read_json(manifest) == origin: return
-        for path in folder.iterdir():
-            if path.suffix.lower() in _IMAGE_SUFFIXES | {'.csv'} and path.is_file(): path.unlink()
+    manifest, listing = folder/'source.json', folder/'imported.csv'
+    if manifest.exists() and read_json(manifest) == origin: return
+    if listing.exists():
+        with storage_errors(folder):
+            for name in read_table(listing).filename: (folder/name).unlink(missing_ok=True)
+            for pattern in _TABLES:
+                for path in folder.glob(pattern): path.unlink()
     elif folder.is_dir() and any(p.suffix.lower() in _IMAGE_SUFFIXES for p in folder.iterdir()):
         raise DataError(f"{folder} holds images that were not imported from here: move them away, or set FER_NB_HOME to another folder")
+    write_table(pd.DataFrame({'filename': filenames}), listing)
     write_json(origin, manifest)
+
+def _missing(images, folder: Path) -> list:
+    "The images that are not in `folder` in full size yet"
+    def there(o):
+        try: return (folder/o.filename).stat().st_size == o.size
+        except FileNotFoundError: return False
+    with storage_errors(folder): return [o for o in images if not there(o)]
 
 def _require_space(folder: Path, sizes):
     "Raise `StorageError` before writing, where the disk would be full afterwards"
@@ -196,13 +214,7 @@ def copy_images(release: Release, # where from
                 folder: Path, # flat folder to fill
                ):
     "Copy images that are not there in full size yet; raises `StorageError` and `DataError`, and keeps what it has copied"
-    def there(o):
-        try: return (folder/o.filename).stat().st_size == o.size
-        except FileNotFoundError: return False
-    with storage_errors(folder):
-        missing = [o for o in images if not there(o)]
-        _require_space(folder, (o.size for o in missing))
-    for o in progress(missing, 'Copying', unit='image'):
+    for o in progress(_missing(images, folder), 'Copying'):
         with atomic_write(folder/o.filename, 'wb') as f: f.write(release.read(o.path))
 
 # %% ../nbs/01_acquisition.ipynb #555751b1
@@ -210,7 +222,7 @@ def _parents(release: Release, images: list[SourceImage]) -> dict[str, str]:
     "File name of each augmented copy -> file name of its original, from the source's `augmented.csv` where there is one"
     listing = next((o for o in release.sizes() if PurePosixPath(o).name == 'augmented.csv'), None)
     if listing is None: return {}
-    pairs = pd.read_csv(pd.io.common.BytesIO(release.read(listing)))
+    pairs = pd.read_csv(io.BytesIO(release.read(listing)))
     names = {'/'.join(PurePosixPath(o.path).parts[-3:]): o.filename for o in images}
     return {names[copy]: names[original] for copy, original in zip(pairs.augmented, pairs.original)}
 
@@ -237,14 +249,18 @@ def import_release(source, # folder or zip of the release
     "Copy a release's images into one folder and write `dataset.csv`; the source stays as it was, and a killed import goes on"
     folder, release = Path(folder or raw_dir()), Release(source)
     images = list_images(release)
-    own = next((o for o in release.sizes() if PurePosixPath(o).name == 'fer2013new.csv'), None)
-    with storage_errors(folder): folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        own = next((o for o in release.sizes() if PurePosixPath(o).name == 'fer2013new.csv'), None)
+        if votes is None and own:
+            votes = Path(temporary)/own.replace('/', ' ')
+            votes.write_bytes(release.read(own))
+        counts = None if votes is None else read_votes(votes)
+    table = dataset_table(images, counts, _parents(release, images))
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _require_space(folder, (o.size for o in _missing(images, folder)))
     digest = hashlib.sha256(json.dumps([(o.path, o.size) for o in images]).encode()).hexdigest()
-    _claim(folder, {'source': str(Path(source).name), 'kind': 'release', 'images': len(images), 'listing_sha256': digest})
-    if votes is None and own:
-        votes = folder/'votes.csv'
-        with atomic_write(votes, 'wb') as f: f.write(release.read(own))
-    table = dataset_table(images, None if votes is None else read_votes(votes), _parents(release, images))
+    _claim(folder, {'source': Path(source).name, 'kind': 'release', 'images': len(images), 'listing_sha256': digest}, table.filename)
     copy_images(release, images, folder)
     write_table(table, folder/'dataset.csv')
     return table
@@ -265,19 +281,23 @@ def import_fer2013(path, # Kaggle's `fer2013.csv`
                    folder=None, # flat folder to fill; default `data/raw`
                   ) -> pd.DataFrame: # the rows of `dataset.csv`
     "Write the images of `fer2013.csv` that FERPlus kept, and `dataset.csv`; raises `DataError` where the two files differ"
-    folder, names = Path(folder or raw_dir()), read_table(votes, columns=('Image name',))['Image name']
-    table, counts = read_table(path, columns=('pixels', 'Usage')), read_votes(votes)
+    folder, ours = Path(folder or raw_dir()), read_table(votes, columns=('Image name', 'Usage'))
+    table, counts, names = read_table(path, columns=('pixels', 'Usage')), read_votes(votes), ours['Image name']
     if len(table) != len(names): raise DataError(f"{path} has {len(table):,} rows, {votes} has {len(names):,}: they have to be the same images")
+    if (apart := np.flatnonzero((table.Usage != ours.Usage).to_numpy())).size:
+        raise DataError(f"{path} and {votes} differ in Usage from row {apart[0] + 2} on: they are not in the same order")
     if (odd := set(table.Usage) - set(_USAGE)): raise DataError(f"{path}: unknown Usage {', '.join(map(str, odd))}; expected {', '.join(_USAGE)}")
     label = pd.Series([EMOTIONS[i] for i in label_from_votes(counts.to_numpy())], index=counts.index)
     rows = [(i, name) for i, name in enumerate(names) if isinstance(name, str)]
-    images = [SourceImage(name, 0, _USAGE[table.Usage[i]], label[name], f'{label[name]}_{name}') for i, name in rows]
-    with storage_errors(folder): folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, {'source': Path(path).name, 'kind': 'fer2013', 'images': len(images)})
-    for (i, _), image in progress(list(zip(rows, images)), 'Writing'):
-        if (folder/image.filename).exists(): continue
-        blob = cv2.imencode('.png', _decode_pixels(table.pixels[i], i, path))[1]
-        with atomic_write(folder/image.filename, 'wb') as f: f.write(blob)
+    blobs = {f'{label[name]}_{name}': cv2.imencode('.png', _decode_pixels(table.pixels[i], i, path))[1].tobytes() for i, name in progress(rows, 'Reading')}
+    images = [SourceImage(name, len(blobs[f'{label[name]}_{name}']), _USAGE[table.Usage[i]], label[name], f'{label[name]}_{name}') for i, name in rows]
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _require_space(folder, map(len, blobs.values()))
+    digest = hashlib.sha256(b''.join(blobs.values())).hexdigest()
+    _claim(folder, {'source': Path(path).name, 'kind': 'fer2013', 'images': len(images), 'pixels_sha256': digest}, list(blobs))
+    for image in progress(_missing(images, folder), 'Writing'):
+        with atomic_write(folder/image.filename, 'wb') as f: f.write(blobs[image.filename])
     dataset = dataset_table(images, counts)
     write_table(dataset, folder/'dataset.csv')
     return dataset

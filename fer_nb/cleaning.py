@@ -385,7 +385,9 @@ def read_dataset(folder=None, # holds `dataset_cleaned.csv`; default `raw_dir()`
     for label in df.label.unique(): canonical_emotion(label, path.name)
     votes = [column for column in VOTE_COLUMNS if column in df]
     df[votes] = df[votes].apply(pd.to_numeric)
-    return df.assign(label_id=df.label_id.astype(int), augmented=df.augmented == '1')
+    truth = df.augmented.map({'1': True, 'True': True, '0': False, 'False': False})
+    if truth.isna().any(): raise DataError(f"{path}: augmented is {df.augmented[truth.isna()].iloc[0]!r} in a row; expected 0 or 1")
+    return df.assign(label_id=df.label_id.astype(int), augmented=truth.astype(bool))
 
 def load_images(folder, # flat folder of images
                 filenames, # names in it

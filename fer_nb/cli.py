@@ -58,13 +58,18 @@ def prepare(source: Annotated[Optional[str], typer.Option(help="'synthetic' (dra
     with one_line_errors():
         from fer_nb.acquisition import acquire
         from fer_nb.cleaning import clean_dataset
-        from fer_nb.core import DataError, raw_dir, read_table
+        from fer_nb.core import DataError, raw_dir, read_json, read_table
         if policy not in ('repair', 'drop'): raise DataError(f"unknown policy {policy!r}: choose 'repair' or 'drop'")
         start, table = time.perf_counter(), raw_dir()/'dataset.csv'
+        before = read_json(raw_dir()/'source.json')['source'] if (raw_dir()/'source.json').exists() else None
+        if before and not source and not table.exists():
+            raise DataError(f"the import of {before} is unfinished: run it again with its --source, and it goes on")
         if source or not table.exists():
             images = acquire(source or 'synthetic', votes)
             seconds = time.perf_counter() - start
+            if before and before != (now := read_json(raw_dir()/'source.json')['source']): print(f"{now} has taken the place of {before} in {raw_dir()}")
             print(f"{len(images):,} images in {raw_dir()}: {_counts(images)} ({len(images) / seconds:,.0f} a second)")
+            if 'votes_happy' not in images: print("Votes: none, so no soft labels and no protocol P2: give --votes download, or a path to fer2013new.csv")
         else: print(f"Using the {len(read_table(table)):,} images that are in {raw_dir()}")
         _print_cleaning(clean_dataset(policy=policy, noise=noise, seed=seed), policy)
 
@@ -148,11 +153,17 @@ def evaluate(names: Annotated[Optional[list[str]], typer.Argument(help='Models t
                 rows.index = rows.index.str.removeprefix(f'{protocol} ')
                 print_table(rows.T.rename_axis('').reset_index(), f'{protocol}, {evaluation.PROTOCOLS[protocol]}')
             for what, why in result['skipped'].items(): print(f"Left out: {what}: {why}")
+            if not result['trained_on_these_data']: print("These are not the data that the model was trained with, so its card keeps its own figures")
             print(f"Plots and tables: {evaluation.models_dir()/name/'evaluation'}")
-        if len(names) > 1: print_table(_comparison(evaluation, names, split), f'P1 accuracy on the same {split} images, McNemar test against the first')
+        if len(names) > 1: _compare(evaluation, names, split)
 
-def _comparison(evaluation, names, split):
-    return evaluation.compare(names, subset=split).round(4).rename_axis('model').reset_index()
+def _compare(evaluation, names, split):
+    "Print and write the comparison of several models"
+    from fer_nb.core import results_dir, write_table
+    table = evaluation.compare(names, subset=split).rename_axis('model').reset_index()
+    write_table(table, path := results_dir()/f'compare_{split}.csv')
+    print_table(table.round(4), f'P1 accuracy on the same {split} images; exact McNemar test against {names[0]}')
+    print(f'Comparison: {path}')
 
 @app.command()
 def models():
@@ -164,7 +175,9 @@ def models():
 # %% ../nbs/11_cli.ipynb #3ee75aa6
 def _ask(question: str, default: str) -> str: return typer.prompt(question, default=default)
 
-def _menu_prepare(): prepare(source=_ask('Source (synthetic, kaggle, or a path)', 'synthetic'), votes='auto', policy='repair', noise=.02, seed=42)
+def _menu_prepare():
+    source = _ask('Source (synthetic, kaggle, or a path; nothing: the images that are there, else synthetic)', '')
+    prepare(source=source or None, votes='auto', policy='repair', noise=.02, seed=42)
 
 def _menu_train():
     architecture = _ask('Network', 'baseline')

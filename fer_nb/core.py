@@ -73,7 +73,7 @@ _package = Path(find_spec('fer_nb').origin).resolve().parent
 
 def home() -> Path: # the folder that holds `data/`, `models/` and `results/`
     "The project's folder: `FER_NB_HOME`, else the checkout, else the user's data directory"
-    if 'FER_NB_HOME' in os.environ: return Path(os.environ['FER_NB_HOME']).expanduser().resolve()
+    if given := os.environ.get('FER_NB_HOME'): return Path(given).expanduser().resolve()
     if (_package.parent/'settings.ini').exists() and (_package.parent/'nbs').is_dir(): return _package.parent
     return user_data_path('fer_nb', appauthor=False)
 
@@ -159,7 +159,7 @@ def read_table(path, # CSV file: comma, semicolon, tab or pipe; UTF-8 (with or w
     encoding = 'utf-16' if blob[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
     try: text = blob.decode(encoding)
     except UnicodeDecodeError: text = blob.decode('latin-1')
-    header = text.splitlines()[0]
+    header = text.partition('\n')[0]
     delimiter = max(',;\t|', key=header.count)
     try: df = pd.read_csv(io.StringIO(text), sep=delimiter, **(dict(dtype=str, keep_default_na=False) if as_text else {}))
     except (pd.errors.ParserError, csv.Error) as e: raise DataError(f"{path} is no table: {e}") from None
@@ -193,7 +193,7 @@ def quiet_stderr():
     with tempfile.TemporaryFile() as kept, open(os.dup(2), 'wb', closefd=True) as screen:
         os.dup2(kept.fileno(), 2)
         try: yield
-        except BaseException:
+        except Exception:
             kept.seek(0)
             screen.write(kept.read())
             raise

@@ -26,7 +26,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from .core import (EMOTION_COLORS, EMOTIONS, DataError, ModelError, atomic_write, model_dir, models_dir, raw_dir, read_json,
                          read_table, write_json, write_table)
 from .models import load_model
-from .preprocessing import evaluation_batches, load_images, majority, make_split, read_dataset, vote_counts
+from .preprocessing import data_fingerprint, evaluation_batches, load_images, majority, make_split, read_dataset, vote_counts
 
 # %% ../nbs/07_evaluation.ipynb #3d732eba
 def check_predictions(probabilities, # float (n, 8), rows sum to 1, columns in the order of `EMOTIONS`
@@ -412,8 +412,8 @@ def read_predictions(name: str, # a model's name
                     ) -> pd.DataFrame: # filename, split, label, majority, training_twin and `PROBABILITY_COLUMNS`
     "What `evaluate` stored of a model; raises `ModelError` where it was not evaluated yet"
     for folder in (models_dir(), model_dir(name).parent):
-        if (path := folder/name/'evaluation'/'predictions.csv').exists():
-            return read_table(path, columns=['filename', 'split', 'label', 'majority', 'training_twin', *PROBABILITY_COLUMNS])
+        for path in (folder/name/'evaluation'/'predictions.csv', folder/name/'evaluation'/'validation'/'predictions.csv'):
+            if path.exists(): return read_table(path, columns=['filename', 'split', 'label', 'majority', 'training_twin', *PROBABILITY_COLUMNS])
     raise ModelError(f"model {name!r} has no predictions yet: run `fer_nb evaluate {name}`")
 
 # %% ../nbs/07_evaluation.ipynb #585137d4
@@ -466,6 +466,14 @@ def _draw(folder, name, rows, images, protocol, subset, temperature, report): # 
         write_figure(fig, folder/f'{kind}_{protocol}.png')
 
 # %% ../nbs/07_evaluation.ipynb #62906d5f
+def _same_data(name, card, df, folder) -> bool: # whether these are the data that the card speaks of
+    then, now = card.get('data', {}).get('fingerprint', ''), data_fingerprint(df)
+    if now != then and (kind := card.get('data', {}).get('split', 'official')) != 'official':
+        raise DataError(f"{name} was trained on another {kind} split ({then}) than {folder} gives now ({now}), so its test images may be among those "
+                        "it learned. Prepare the data as before, or train again")
+    return now == then
+
+# %% ../nbs/07_evaluation.ipynb #191bec0a
 def evaluate(name: str, # a model of `models/`
              split: str = 'test', # 'validation' leaves the test images unseen
              data=None, # folder with images and `dataset_cleaned.csv`; `raw_dir()` where None
@@ -476,16 +484,17 @@ def evaluate(name: str, # a model of `models/`
     "Everything there is to say about a model, also written to `models/<name>/evaluation/` and, temperature and metrics, to its card"
     if split not in ('validation', 'test'): raise DataError(f"can't evaluate on the split {split!r}: expected validation or test")
     model, card = load_model(name)                       # refuses other classes or another order
-    folder, out = Path(data or raw_dir()), models_dir()/name/'evaluation'
+    folder, out = Path(data or raw_dir()), models_dir()/name/'evaluation'/('validation' if split == 'validation' else '')
     released, kind = read_dataset(folder), card.get('data', {}).get('split', 'official')
     df = make_split(released, kind, seed=card.get('seed', seed))
+    same = _same_data(name, card, df, folder)
     rows = evaluation_rows(df[df['split'].isin(['validation', split])], released if kind == 'official' else df)
     images = load_images(folder, rows['filename'].tolist())
     table = rows.join(pd.DataFrame(predict(model, images), columns=PROBABILITY_COLUMNS))
     fitted = select(table, 'P1', 'validation')
     temperature = fit_temperature(fitted[list(PROBABILITY_COLUMNS)], fitted['target'])
     found, skipped = _measure(table, temperature, [o for o in SUBSETS if o.split('_')[0] in ('validation', split)], seed, resamples)
-    result = dict(name=name, split=kind, temperature=temperature, metrics=found, skipped=skipped, seed=seed, resamples=resamples,
+    result = dict(name=name, split=kind, trained_on_these_data=same, temperature=temperature, metrics=found, skipped=skipped, seed=seed, resamples=resamples,
                   date=datetime.date.today().isoformat())
     write_table(table, out/'predictions.csv')
     for protocol in found[split]:
@@ -494,7 +503,8 @@ def evaluate(name: str, # a model of `models/`
         write_json(json.loads(report.to_json(orient='index')), out/f'report_{protocol}.json')
         if figures: _draw(out, name, chosen, images[chosen.index], protocol, split, temperature, report)
     write_json(result, out/'metrics.json')
-    if (path := models_dir()/name/'card.json').exists(): write_json(read_json(path) | dict(temperature=temperature, metrics=found), path)
+    if same and (path := models_dir()/name/'card.json').exists():
+        write_json(read_json(path) | dict(temperature=temperature, metrics=card['metrics'] | found), path)
     return result
 
 # %% ../nbs/07_evaluation.ipynb #0e813e11

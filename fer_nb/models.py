@@ -163,10 +163,10 @@ def check_card(card: dict, # from `card.json`
     if card['input_shape'] != [IMAGE_SIZE, IMAGE_SIZE, 1] or card['value_range'] != [0, 1]:
         raise ModelError(f"{where} wants input {card['input_shape']} in {card['value_range']}; `preprocess` gives {[IMAGE_SIZE, IMAGE_SIZE, 1]} in [0, 1]")
 
-def load_card(name, # a model's name, or its folder
+def load_card(name, # a model's name, or its folder as a `Path`
              ) -> tuple[dict, Path]: # the card and the folder
     "A checked card; raises `ModelError` where it is missing, damaged, or of other classes"
-    folder = Path(name) if Path(name).is_dir() else model_dir(str(name))
+    folder = name if isinstance(name, Path) else model_dir(name)
     try: card = read_json(folder/'card.json')
     except DataError as e: raise ModelError(str(e)) from None
     check_card(card, folder/'card.json')
@@ -183,7 +183,7 @@ def load_network(path, # a `.keras` file
         reason = 'holds code, which could do anything on this machine' if 'unsafe' in str(e).lower() else f'is damaged ({type(e).__name__})'
         raise ModelError(f"{path} {reason}: it is not loaded") from e
 
-def load_model(name, # a model's name, or its folder
+def load_model(name, # a model's name, or its folder as a `Path`
               ) -> tuple[keras.Model, dict]: # the network and its card
     "A trained model whose card fits the project and whose file fits the card; raises `ModelError`"
     card, folder = load_card(name)

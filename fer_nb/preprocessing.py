@@ -34,18 +34,20 @@ MAX_PIXELS = 64_000_000                     # a larger picture is refused before
 
 def _decode(blob: bytes, name: str) -> np.ndarray:
     "The pixels of an encoded picture, upright: (h, w) or (h, w, channels)"
-    too_large = ImageError(f"{name} has more than {MAX_PIXELS / 1e6:.0f} million pixels: shrink it first")
     try:
-        with Image.open(io.BytesIO(blob)) as picture:
-            if picture.width * picture.height > MAX_PIXELS: raise too_large
-            return _from_pil(picture)
-    except Image.DecompressionBombError: raise too_large from None
-    except (OSError, SyntaxError, ValueError) as e:
+        with Image.open(io.BytesIO(blob)) as picture: return _from_pil(picture)
+    except ImageError: raise
+    except Image.DecompressionBombError: raise ImageError(f"{name} has more than {MAX_PIXELS / 1e6:.0f} million pixels: shrink it first") from None
+    except Exception as e:                  # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error, …
         raise ImageError(f"{name} is no picture that can be read ({'it is empty' if not blob else type(e).__name__})") from None
 
 def _from_pil(picture: Image.Image) -> np.ndarray:
+    if picture.width * picture.height > MAX_PIXELS: raise ImageError(f"the image has more than {MAX_PIXELS / 1e6:.0f} million pixels: shrink it first")
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode in ('I', 'I;16', 'I;16B', 'I;16L'): return np.asarray(picture).astype(np.uint16)
+    if picture.mode in ('I', 'I;16', 'I;16B', 'I;16L'):
+        levels = np.asarray(picture)
+        if levels.min() < 0 or levels.max() > 65535: raise ImageError(f"the image holds levels from {levels.min()} to {levels.max()}; expected 0 to 65535")
+        return levels.astype(np.uint16)
     if picture.mode in ('L', 'RGB', 'RGBA'): return np.asarray(picture)
     return np.asarray(picture.convert('RGBA' if 'transparency' in picture.info or picture.mode in ('LA', 'PA', 'La', 'RGBa') else 'RGB'))
 
@@ -74,7 +76,9 @@ def preprocess(image, # path, bytes, array or PIL image; grey, RGB or RGBA; 8 or
         try: image = Path(image).read_bytes()
         except OSError as e: raise ImageError(f"can't read {name}: {e.strerror}") from None
     if isinstance(image, (bytes, bytearray, memoryview)): image = _decode(bytes(image), name)
-    elif isinstance(image, Image.Image): image = _from_pil(image)
+    elif isinstance(image, Image.Image):
+        try: image = _from_pil(image)
+        except (OSError, SyntaxError) as e: raise ImageError(f"{name} can't be decoded: {e}") from None
     elif not hasattr(image, '__array__'): raise ImageError(f"{type(image).__name__} is no image: give a path, bytes, an array or a PIL image")
     grey = _to_grey(np.asarray(image), name)
     height, width = grey.shape
@@ -108,11 +112,13 @@ def one_hot(labels, # int (n,), positions in `EMOTIONS`
     "A 1 at each label's place"
     return np.eye(len(EMOTIONS), dtype='float32')[np.asarray(labels, int)]
 
+_TRACE = 1e-4                               # of the label: where two emotions are level, arg-max is the release's class, not the alphabet's
+
 def soft_labels(df: pd.DataFrame, # rows of a data set
                ) -> np.ndarray: # float32 (n, 8), rows sum to 1
-    "The vote shares of each image, and its one-hot label where no vote is left"
-    shares = vote_shares(vote_counts(df))
-    return np.where(shares.sum(axis=1, keepdims=True) > 0, shares, one_hot(df.label_id))
+    "The vote shares of each image with a trace of its label, and its one-hot label where no vote is left"
+    shares, label = vote_shares(vote_counts(df)), one_hot(df.label_id)
+    return np.where(shares.sum(axis=1, keepdims=True) > 0, (shares + _TRACE * label) / (1 + _TRACE), label)
 
 # %% ../nbs/04_preprocessing.ipynb #5a24976f
 def majority(df: pd.DataFrame, # rows of a data set

@@ -8,9 +8,9 @@ __all__ = ['OPTIMIZERS', 'PRECISIONS', 'TrainingConfig', 'TrainingData', 'traini
            'study_table']
 
 # %% ../nbs/06_training.ipynb #7ed93b0c
-import shutil, sys, time
+import hashlib, json, os, re, shutil, sys, time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -131,7 +131,7 @@ class Journal(keras.callbacks.Callback):
         "State first, then history"
         names = ('loss', 'accuracy', 'val_loss', 'val_accuracy', 'learning_rate')
         row = {'epoch': epoch} | {name: float(logs[name]) for name in names if name in logs}
-        if not np.isfinite(row['loss']): raise ModelError(f"the loss became {row['loss']} in epoch {epoch + 1}: train with a lower learning rate")
+        if not np.isfinite(row['loss']): raise ModelError(f"the loss became {row['loss']} in epoch {epoch + 1}: train again with a lower --learning-rate and --restart")
         self.rows.append(row | {'seconds': round(time.perf_counter() - self.started, 1)})
         save_network(self.model, self.folder/f'epoch-{epoch + 1:03d}.keras')
         write_table(pd.DataFrame(self.rows), self.folder/'history.csv')
@@ -157,13 +157,20 @@ def _is_finished(rows: list, config: TrainingConfig) -> bool:
 def _open_run(run: Path, config: TrainingConfig, about: dict, restart: bool):
     "A run folder for these settings and data: new, or the unfinished one"
     begun, settings = run/'config.json', asdict(config) | {'data': about}
-    if restart: shutil.rmtree(run, ignore_errors=True)
+    if restart: _discard(run)
     if begun.exists():
         was = read_json(begun)
         if changed := [key for key in settings if was.get(key) != _as_json(settings[key])]:
             raise ModelError(f"{run.parent} holds an unfinished training with other {', '.join(changed)}: go on with its settings ({begun}), "
                              "begin anew with --restart, or choose another --name")
     else: write_json(settings, begun)
+
+def _discard(run: Path):
+    "Remove a run folder; renamed first, so that nobody finds half of it"
+    if not run.exists(): return
+    gone = run.with_name(f'.{run.name}.{time.time_ns()}')
+    os.replace(run, gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 def _as_json(value): return list(map(_as_json, value)) if isinstance(value, (list, tuple)) else (
     {k: _as_json(v) for k, v in value.items()} if isinstance(value, dict) else value)
@@ -190,7 +197,9 @@ def train(config: TrainingConfig = TrainingConfig(), # everything that steers it
          ) -> pd.DataFrame: # history: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds
     "Train a model into `models/<name>/`; killed at any moment, the same call goes on; an older model of that name stays until the end"
     name, data = name or config.architecture, training_data(config, folder)
+    if not re.fullmatch(r'[\w-][\w.-]*', name): raise ModelError(f"{name!r} is no name for a model: use letters, digits, '-', '_' and '.'")
     run = models_dir()/name/'run'
+    if not restart and not run.exists() and (done := _finished(models_dir()/name, config, data.about)) is not None: return done
     with storage_errors(run): run.mkdir(parents=True, exist_ok=True)
     _open_run(run, config, data.about, restart)
     with hardware(config.precision) as policy:
@@ -201,6 +210,13 @@ def train(config: TrainingConfig = TrainingConfig(), # everything that steers it
     return _keep_best(run, name, config, data, policy)
 
 # %% ../nbs/06_training.ipynb #c53f0aff
+def _finished(folder: Path, config: TrainingConfig, about: dict) -> pd.DataFrame | None:
+    "The history of a model that was trained with these settings on these data, if there is one"
+    if not (folder/'card.json').exists() or not (folder/'history.csv').exists(): return None
+    card = read_json(folder/'card.json')
+    same = card.get('data') == _as_json(about) and all(card.get('training', {}).get(k) == _as_json(v) for k, v in asdict(config).items())
+    return read_table(folder/'history.csv') if same else None
+
 def _keep_best(run: Path, name: str, config: TrainingConfig, data: TrainingData, policy: str) -> pd.DataFrame:
     "Turn a finished run into a model folder"
     history = read_table(run/'history.csv')
@@ -209,12 +225,13 @@ def _keep_best(run: Path, name: str, config: TrainingConfig, data: TrainingData,
     model.set_weights(load_network(run/'best.keras').get_weights())
     training = asdict(config) | {'computed_in': policy, 'best_epoch': int(best.epoch) + 1, 'epochs_run': len(history),
                                  'seconds': round(float(history.seconds.sum())), 'validation_accuracy': round(float(best.val_accuracy), 4)}
+    shutil.rmtree(models_dir()/name/'evaluation', ignore_errors=True)      # of an earlier network
     folder = save_model(model, make_card(model, name, config.architecture, config=config.model, training=training, seed=config.seed, data=data.about))
     write_table(history, folder/'history.csv')
     figure = plot_history(history)
     with atomic_write(folder/'curves.png', 'wb') as f: figure.savefig(f, format='png', dpi=120)
     plt.close(figure)
-    shutil.rmtree(run)
+    _discard(run)
     return history
 
 # %% ../nbs/06_training.ipynb #36711efb
@@ -226,7 +243,7 @@ def read_history(history: pd.DataFrame, # from `train`
     after = history[history.epoch > history.epoch[history.val_loss.idxmin()]]
     rising = len(after) >= 3 and after.val_loss.iloc[-1] > 1.05 * history.val_loss.min()
     text = f"Best in epoch {int(best.epoch) + 1} of {len(history)}: {best.val_accuracy:.1%} on validation, {best.accuracy:.1%} in training. "
-    if rising or gap > 5: return text + f"Overfitting: training is {gap:.1f} points ahead{' and the validation loss rises' if rising else ''}."
+    if len(history) >= 3 and (rising or gap > 5): return text + f"Overfitting: training is {gap:.1f} points ahead{' and the validation loss rises' if rising else ''}."
     if best.epoch >= len(history) - 2: return text + "Underfitting: the best epoch is at the end, so longer training may help."
     return text + "Neither clear over- nor underfitting: the curves have settled close together."
 
@@ -257,7 +274,9 @@ class _Prune(keras.callbacks.Callback):
 def suggest(trial: optuna.Trial, # asks
             config: TrainingConfig, # what stays
            ) -> TrainingConfig: # what to try
-    "A configuration with learning rate, optimizer and dropout from the tuner"
+    "A configuration with learning rate, optimizer and dropout from the tuner (tree-structured Parzen estimator, Bergstra et al. 2011)"
+    if isinstance(trial, optuna.Trial):     # chance depends on the trial's number: no two processes draw the same
+        trial.study.sampler = optuna.samplers.TPESampler(seed=config.seed + trial.number, n_startup_trials=6, constant_liar=True)
     changes = dict(learning_rate=trial.suggest_float('learning_rate', 1e-4, 1e-2, log=True),
                    optimizer=trial.suggest_categorical('optimizer', OPTIMIZERS),
                    model=config.model | {'dropout': trial.suggest_float('dropout', .1, .5)})
@@ -265,7 +284,7 @@ def suggest(trial: optuna.Trial, # asks
 
 # %% ../nbs/06_training.ipynb #975d1d8d
 def open_study(path, # the journal; made where it is missing
-               seed: int = 42, # of the proposals
+               name: str = 'tuning', # of the study; the file holds one for each data set and configuration
               ) -> optuna.Study: # maximises validation accuracy
     "A study that several processes can work on at once"
     path = Path(path)
@@ -273,10 +292,8 @@ def open_study(path, # the journal; made where it is missing
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(storage=optuna.storages.JournalStorage(JournalFileBackend(str(path))), study_name='tuning', load_if_exists=True,
-                                direction='maximize', pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1))
-    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), n_startup_trials=6, constant_liar=True)
-    return study
+    return optuna.create_study(storage=optuna.storages.JournalStorage(JournalFileBackend(str(path))), study_name=name, load_if_exists=True,
+                               direction='maximize', pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1))
 
 def tune(config: TrainingConfig = TrainingConfig(epochs=6), # what stays, and epochs a trial
          trials: int = 20, # the study's size, trials of earlier calls and of other processes included
@@ -284,8 +301,10 @@ def tune(config: TrainingConfig = TrainingConfig(epochs=6), # what stays, and ep
          path=None, # the study's file; default `models/<architecture>/tuning.log`
         ) -> pd.DataFrame: # a row a trial: number, state, validation accuracy, settings, seconds; best first
     "Search learning rate, optimizer and dropout; called again, it goes on"
+    if trials < 1: raise ModelError(f"{trials} trials can't be run: ask for 1 or more")
     data = training_data(config, folder)
-    study = open_study(path or models_dir()/config.architecture/'tuning.log', config.seed)
+    name = hashlib.sha256(json.dumps([asdict(config), data.about]).encode()).hexdigest()[:12]     # other data or settings, other study
+    study = open_study(path or models_dir()/config.architecture/'tuning.log', name)
     def objective(trial):
         tried, prune = suggest(trial, config), _Prune(trial)
         with hardware(tried.precision): _fit(compiled_model(tried), data, tried, [keras.callbacks.TerminateOnNaN(), prune])

@@ -52,7 +52,7 @@ def test_train_writes_a_model_its_card_history_and_curves(trained):
 def test_evaluate_prints_and_writes_the_metrics_and_models_lists_them(trained_home, fer_nb):
     ended = assert_ok(fer_nb('evaluate', home=trained_home))
     assert all(metric in ended.out for metric in METRICS)
-    assert all(column in ended.out for column in ('P1 validation', 'P1 test', 'P2 test', 'P2 test without twins'))
+    assert all(column in ended.out for column in ('validation', 'test without twins', 'P1, arg-max', 'P2, majority'))
     folder = trained_home/'models/baseline/evaluation'
     assert {'metrics.json', 'predictions.csv', 'report_P1.json', 'confusion_counts_P1.png', 'roc_P2.png'} <= {o.name for o in folder.iterdir()}
     accuracy = json.loads((folder/'metrics.json').read_text(encoding='utf-8'))['metrics']['test']['P2']['accuracy']['value']

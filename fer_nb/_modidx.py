@@ -18,6 +18,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                                     'fer_nb.acquisition._draw_nose': ('acquisition.html#_draw_nose', 'fer_nb/acquisition.py'),
                                     'fer_nb.acquisition._draw_originals': ('acquisition.html#_draw_originals', 'fer_nb/acquisition.py'),
                                     'fer_nb.acquisition._image_path': ('acquisition.html#_image_path', 'fer_nb/acquisition.py'),
+                                    'fer_nb.acquisition._is_claimed': ('acquisition.html#_is_claimed', 'fer_nb/acquisition.py'),
                                     'fer_nb.acquisition._missing': ('acquisition.html#_missing', 'fer_nb/acquisition.py'),
                                     'fer_nb.acquisition._parents': ('acquisition.html#_parents', 'fer_nb/acquisition.py'),
                                     'fer_nb.acquisition._photograph': ('acquisition.html#_photograph', 'fer_nb/acquisition.py'),

@@ -180,10 +180,12 @@ def list_images(release: Release, # an open source
 # %% ../nbs/01_acquisition.ipynb #e8ad3c42
 _TABLES = ('imported.csv', 'dataset.csv', 'dataset_*.csv', 'noise_ledger.csv', 'duplicates.csv', 'near_duplicates.csv')
 
+def _is_claimed(folder: Path, origin: dict) -> bool: return (folder/'source.json').exists() and read_json(folder/'source.json') == origin
+
 def _claim(folder: Path, origin: dict, filenames):
     "Make `folder` ours for `origin`: an earlier import of another source is cleared, foreign images are refused"
     manifest, listing = folder/'source.json', folder/'imported.csv'
-    if manifest.exists() and read_json(manifest) == origin: return
+    if _is_claimed(folder, origin): return
     if listing.exists():
         with storage_errors(folder):
             for name in read_table(listing).filename: (folder/name).unlink(missing_ok=True)
@@ -214,6 +216,7 @@ def copy_images(release: Release, # where from
                 folder: Path, # flat folder to fill
                ):
     "Copy images that are not there in full size yet; raises `StorageError` and `DataError`, and keeps what it has copied"
+    for half in folder.glob('.*.part'): half.unlink()    # of a copy that was killed
     for o in progress(_missing(images, folder), 'Copying'):
         with atomic_write(folder/o.filename, 'wb') as f: f.write(release.read(o.path))
 
@@ -222,9 +225,10 @@ def _parents(release: Release, images: list[SourceImage]) -> dict[str, str]:
     "File name of each augmented copy -> file name of its original, from the source's `augmented.csv` where there is one"
     listing = next((o for o in release.sizes() if PurePosixPath(o).name == 'augmented.csv'), None)
     if listing is None: return {}
-    pairs = pd.read_csv(io.BytesIO(release.read(listing)))
+    try: pairs = pd.read_csv(io.BytesIO(release.read(listing)), usecols=['augmented', 'original'])
+    except ValueError as e: raise DataError(f"{release.source}: {listing} is no table of augmented and original images: {e}") from None
     names = {'/'.join(PurePosixPath(o.path).parts[-3:]): o.filename for o in images}
-    return {names[copy]: names[original] for copy, original in zip(pairs.augmented, pairs.original)}
+    return {names[copy]: names[original] for copy, original in zip(pairs.augmented, pairs.original) if copy in names and original in names}
 
 def dataset_table(images: list[SourceImage], # from `list_images`
                   votes: pd.DataFrame | None = None, # from `read_votes`
@@ -260,7 +264,10 @@ def import_release(source, # folder or zip of the release
         folder.mkdir(parents=True, exist_ok=True)
         _require_space(folder, (o.size for o in _missing(images, folder)))
     digest = hashlib.sha256(json.dumps([(o.path, o.size) for o in images]).encode()).hexdigest()
-    _claim(folder, {'source': Path(source).name, 'kind': 'release', 'images': len(images), 'listing_sha256': digest}, table.filename)
+    origin = {'source': Path(source).name, 'kind': 'release', 'images': len(images), 'listing_sha256': digest}
+    if (folder/'imported.csv').exists() and not _is_claimed(folder, origin):
+        for o in progress(images, 'Checking'): release.read(o.path)      # a damaged source must not cost the earlier import
+    _claim(folder, origin, table.filename)
     copy_images(release, images, folder)
     write_table(table, folder/'dataset.csv')
     return table

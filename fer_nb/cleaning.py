@@ -384,7 +384,11 @@ def read_dataset(folder=None, # holds `dataset_cleaned.csv`; default `raw_dir()`
     if strange := set(df.split) - set(SPLITS): raise DataError(f"{path} has the split {min(strange)!r}: expected {', '.join(SPLITS)}")
     for label in df.label.unique(): canonical_emotion(label, path.name)
     votes = [column for column in VOTE_COLUMNS if column in df]
-    df[votes] = df[votes].apply(pd.to_numeric)
+    for column in ('label_id', *votes):
+        numbers = pd.to_numeric(df[column], errors='coerce')
+        bad = ~numbers.isin(range(len(EMOTIONS))) if column == 'label_id' else numbers.isna() & (df[column] != '')
+        if bad.any(): raise DataError(f"{path}: {df.filename[bad].iloc[0]} has {df[column][bad].iloc[0]!r} as its {column}: run `fer_nb prepare` again")
+        df[column] = numbers
     truth = df.augmented.map({'1': True, 'True': True, '0': False, 'False': False})
     if truth.isna().any(): raise DataError(f"{path}: augmented is {df.augmented[truth.isna()].iloc[0]!r} in a row; expected 0 or 1")
     return df.assign(label_id=df.label_id.astype(int), augmented=truth.astype(bool))

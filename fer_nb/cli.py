@@ -21,7 +21,6 @@ _state = {'debug': False}
 @contextmanager
 def one_line_errors():
     "Turn exceptions into one line on standard error and an exit code; with `--debug`, let them pass"
-    from fer_nb.core import FerNbError
     def leave(message, code):
         print(f'fer_nb: {message}', file=sys.stderr)
         raise typer.Exit(code)
@@ -30,6 +29,7 @@ def one_line_errors():
     except (typer.Exit, typer.Abort): raise
     except Exception as e:
         if _state['debug']: raise
+        from fer_nb.core import FerNbError
         if isinstance(e, FerNbError): leave(e, 1)
         leave(f'{type(e).__name__}: {str(e).splitlines()[0] if str(e) else "no message"} (unforeseen: `fer_nb --debug …` shows where)', 1)
 

@@ -159,6 +159,7 @@ def read_table(path, # CSV file: comma, semicolon, tab or pipe; UTF-8 (with or w
     encoding = 'utf-16' if blob[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
     try: text = blob.decode(encoding)
     except UnicodeDecodeError: text = blob.decode('latin-1')
+    if not text.strip(): raise DataError(f"{path} is empty")
     header = text.partition('\n')[0]
     delimiter = max(',;\t|', key=header.count)
     try: df = pd.read_csv(io.StringIO(text), sep=delimiter, **(dict(dtype=str, keep_default_na=False) if as_text else {}))

@@ -49,13 +49,13 @@ def _network(name, x, inputs, dense, dropout, l2):
 # %% ../nbs/05_models.ipynb #4ac67198
 def build_baseline(widths: tuple = (32, 64, 128), # channels of each block
                    dense: int = 128, # units of the hidden layer
-                   dropout: float = .1, # share dropped after each block; twice as much before the output
+                   dropout: float = .1, # share dropped after each block; twice as much, at most half, before the output
                    l2: float = 0., # weight decay on the kernels
                   ) -> keras.Model: # float32 (b, 48, 48, 1), 0–1 -> float32 (b, 8), probabilities in the order of `EMOTIONS`
     "Three convolution blocks and a hidden layer; 0.7 million parameters as it stands"
     x = inputs = layers.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name='face')
     for number, width in enumerate(widths, 1): x = _block(x, number, width, 1, dropout, l2)
-    return _network('baseline', layers.Flatten(name='flatten')(x), inputs, dense, 2 * dropout, l2)
+    return _network('baseline', layers.Flatten(name='flatten')(x), inputs, dense, min(2 * dropout, .5), l2)
 
 # %% ../nbs/05_models.ipynb #0e4179bb
 def build_final(widths: tuple = (48, 96, 192, 256), # channels of each block
@@ -92,7 +92,8 @@ def build_model(name: str, # a key of `MODELS`
     if name not in MODELS: raise ModelError(f"unknown model {name!r}: there are {', '.join(MODELS)}")
     if odd := set(config) - set(MODELS[name].defaults):
         raise ModelError(f"{name} has no setting {', '.join(sorted(odd))}: it has {', '.join(MODELS[name].defaults)}")
-    return MODELS[name].build(**config)
+    try: return MODELS[name].build(**config)
+    except (TypeError, ValueError) as e: raise ModelError(f"{name} can't be built with {config}: {str(e).splitlines()[0]}") from None
 
 # %% ../nbs/05_models.ipynb #a6596880
 def multiply_adds(model: keras.Model, # any model of convolutions and dense layers
@@ -154,8 +155,9 @@ def check_card(card: dict, # from `card.json`
                where, # the file, for the message
               ):
     "Raise `ModelError` where a card's classes or input are not the project's"
-    if missing := {'class_names', 'input_shape', 'value_range'} - set(card):
-        raise ModelError(f"{where} does not say its {', '.join(sorted(missing))}")
+    if not isinstance(card, dict): raise ModelError(f"{where} is damaged: it holds no card")
+    if missing := [o for o in ('class_names', 'input_shape', 'value_range', 'architecture', 'parameters', 'temperature', 'metrics', 'date') if o not in card]:
+        raise ModelError(f"{where} does not say its {', '.join(missing)}")
     if (names := card['class_names']) != list(EMOTIONS):
         how = 'in another order' if sorted(map(str, names)) == sorted(EMOTIONS) else 'other classes'
         raise ModelError(f"{where} names {how}: {', '.join(map(str, names))}; this project reads outputs as {', '.join(EMOTIONS)}. "

@@ -52,6 +52,7 @@ class TrainingConfig:
             if getattr(self, name) not in allowed: raise ModelError(f"{name} {getattr(self, name)!r} is unknown: expected {', '.join(allowed)}")
         for name in ('epochs', 'batch_size', 'learning_rate', 'patience', 'plateau'):
             if not getattr(self, name) > 0: raise ModelError(f"{name} is {getattr(self, name)}; it has to be above 0")
+        if not 0 <= self.seed < 2**32: raise ModelError(f"seed is {self.seed}; it has to be from 0 to {2**32 - 1}")
 
 # %% ../nbs/06_training.ipynb #a4b6d0a1
 @dataclass(frozen=True)
@@ -196,6 +197,7 @@ def train(config: TrainingConfig = TrainingConfig(), # everything that steers it
           callbacks: list = (), # further Keras callbacks
          ) -> pd.DataFrame: # history: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds
     "Train a model into `models/<name>/`; killed at any moment, the same call goes on; an older model of that name stays until the end"
+    build_model(config.architecture, **config.model)     # settings that don't make a network are refused before there is a run
     name, data = name or config.architecture, training_data(config, folder)
     if not re.fullmatch(r'[\w-][\w.-]*', name): raise ModelError(f"{name!r} is no name for a model: use letters, digits, '-', '_' and '.'")
     run = models_dir()/name/'run'

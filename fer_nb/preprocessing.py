@@ -28,6 +28,7 @@ from .core import EMOTIONS, IMAGE_SIZE, SPLITS, VOTE_COLUMNS, DataError, ImageEr
 with quiet_stderr():
     import tensorflow as tf
     tf.config.list_physical_devices()       # its complaint about CUDA comes with the first look at the devices
+tf.get_logger().setLevel('ERROR')           # no advice about retracing: the networks are small
 
 # %% ../nbs/04_preprocessing.ipynb #6970681a
 MAX_PIXELS = 64_000_000                     # a larger picture is refused before it is decoded

@@ -310,7 +310,6 @@ def tune(config: TrainingConfig = TrainingConfig(epochs=6), # what stays, and ep
     def objective(trial):
         tried, prune = suggest(trial, config), _Prune(trial)
         with hardware(tried.precision): _fit(compiled_model(tried), data, tried, [keras.callbacks.TerminateOnNaN(), prune])
-        keras.backend.clear_session(free_memory=True)
         return prune.best
     done = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     limit = optuna.study.MaxTrialsCallback(trials, states=done)

@@ -154,6 +154,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                                    'fer_nb.evaluation._reliability_panel': ('evaluation.html#_reliability_panel', 'fer_nb/evaluation.py'),
                                    'fer_nb.evaluation._same_data': ('evaluation.html#_same_data', 'fer_nb/evaluation.py'),
                                    'fer_nb.evaluation._title': ('evaluation.html#_title', 'fer_nb/evaluation.py'),
+                                   'fer_nb.evaluation._write_protocol': ('evaluation.html#_write_protocol', 'fer_nb/evaluation.py'),
                                    'fer_nb.evaluation.apply_temperature': ('evaluation.html#apply_temperature', 'fer_nb/evaluation.py'),
                                    'fer_nb.evaluation.bootstrap_weights': ('evaluation.html#bootstrap_weights', 'fer_nb/evaluation.py'),
                                    'fer_nb.evaluation.check_predictions': ('evaluation.html#check_predictions', 'fer_nb/evaluation.py'),

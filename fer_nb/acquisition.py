@@ -196,6 +196,7 @@ def _claim(folder: Path, origin: dict, filenames):
     write_table(pd.DataFrame({'filename': filenames}), listing)
     write_json(origin, manifest)
 
+# %% ../nbs/01_acquisition.ipynb #066f2364
 def _missing(images, folder: Path) -> list:
     "The images that are not in `folder` in full size yet"
     def there(o):
@@ -283,6 +284,7 @@ def _decode_pixels(text, row, path):
         raise DataError(f"{path}, row {row + 2}: the pixels are not {IMAGE_SIZE**2:,} numbers from 0 to 255")
     return values.astype(np.uint8).reshape(IMAGE_SIZE, IMAGE_SIZE)
 
+# %% ../nbs/01_acquisition.ipynb #86d54ae0
 def import_fer2013(path, # Kaggle's `fer2013.csv`
                    votes, # FERPlus's `fer2013new.csv`
                    folder=None, # flat folder to fill; default `data/raw`

@@ -151,7 +151,6 @@ def one_vs_rest(probabilities, # float (n, 8), rows sum to 1
         if is_it.any() and not is_it.all(): rows.loc[emotion, 'auc'] = roc_auc_score(is_it, probabilities[:, k])
     return rows
 
-# %% ../nbs/07_evaluation.ipynb #5fde8972
 def per_class_report(probabilities, # float (n, 8), rows sum to 1
                      labels, # int (n,), 0–7
                      seed: int = 42, # of the bootstrap
@@ -465,6 +464,12 @@ def _draw(folder, name, rows, images, protocol, subset, temperature, report): # 
                       'confident_mistakes': plot_confident_mistakes(images, cooled, target, where=where)}.items():
         write_figure(fig, folder/f'{kind}_{protocol}.png')
 
+def _write_protocol(folder, result, rows, images, protocol, subset, figures): # the report by emotion, and the figures
+    answers = apply_temperature(rows[list(PROBABILITY_COLUMNS)], result['temperature'])
+    report = per_class_report(answers, rows['target'], result['seed'], result['resamples'])
+    write_json(json.loads(report.to_json(orient='index')), folder/f'report_{protocol}.json')
+    if figures: _draw(folder, result['name'], rows, images[rows.index], protocol, subset, result['temperature'], report)
+
 # %% ../nbs/07_evaluation.ipynb #62906d5f
 def _same_data(name, card, df, folder) -> bool: # whether these are the data that the card speaks of
     then, now = card.get('data', {}).get('fingerprint', ''), data_fingerprint(df)
@@ -497,11 +502,7 @@ def evaluate(name: str, # a model of `models/`
     result = dict(name=name, split=kind, trained_on_these_data=same, temperature=temperature, metrics=found, skipped=skipped, seed=seed, resamples=resamples,
                   date=datetime.date.today().isoformat())
     write_table(table, out/'predictions.csv')
-    for protocol in found[split]:
-        chosen = select(table, protocol, split)
-        report = per_class_report(apply_temperature(chosen[list(PROBABILITY_COLUMNS)], temperature), chosen['target'], seed, resamples)
-        write_json(json.loads(report.to_json(orient='index')), out/f'report_{protocol}.json')
-        if figures: _draw(out, name, chosen, images[chosen.index], protocol, split, temperature, report)
+    for protocol in found[split]: _write_protocol(out, result, select(table, protocol, split), images, protocol, split, figures)
     write_json(result, out/'metrics.json')
     if same and (path := models_dir()/name/'card.json').exists():
         write_json(read_json(path) | dict(temperature=temperature, metrics=card['metrics'] | found), path)

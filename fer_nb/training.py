@@ -155,6 +155,7 @@ def _is_finished(rows: list, config: TrainingConfig) -> bool:
     accuracies = [row['val_accuracy'] for row in rows]
     return bool(rows) and len(rows) - 1 - int(np.argmax(accuracies)) >= config.patience
 
+# %% ../nbs/06_training.ipynb #a0988eb6
 def _open_run(run: Path, config: TrainingConfig, about: dict, restart: bool):
     "A run folder for these settings and data: new, or the unfinished one"
     begun, settings = run/'config.json', asdict(config) | {'data': about}
@@ -190,6 +191,7 @@ def _run_model(run: Path, config: TrainingConfig, done: int):
     "The network to go on with: the state after `done` epochs, or a new one"
     return load_network(run/f'epoch-{done:03d}.keras') if done else compiled_model(config)
 
+# %% ../nbs/06_training.ipynb #a5882232
 def train(config: TrainingConfig = TrainingConfig(), # everything that steers it
           name: str | None = None, # the model's folder in `models/`; default the architecture's name
           folder=None, # images and tables; default `data/raw`

@@ -1,5 +1,5 @@
 "A small synthetic release, homes made from it, and ways to run the command line"
-import hashlib, os, shutil, subprocess, sys
+import hashlib, os, shutil, signal, subprocess, sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,7 @@ def elsewhere(tmp_path_factory): return tmp_path_factory.mktemp('elsewhere')
 def start(elsewhere):
     "start(*args, home=…): the installed command as a running process, in a folder that has nothing to do with it"
     def start(*args, home, env=None, **options):
+        options.setdefault('preexec_fn', lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))     # a shell's background jobs ignore Ctrl-C
         return subprocess.Popen([COMMAND, *map(str, args)], cwd=elsewhere, env=environment(home, env), text=True, encoding='utf-8',
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
     return start

@@ -70,7 +70,9 @@ def _retrying(wait) -> tenacity.Retrying:
     def passing(e):
         status = getattr(getattr(e, 'response', None), 'status_code', None) or 0
         return isinstance(e, _NETWORK_ERRORS) and (status in (408, 429) or not 400 <= status < 500)
-    return tenacity.Retrying(stop=tenacity.stop_after_attempt(5), wait=wait, retry=tenacity.retry_if_exception(passing), reraise=True)
+    def say(state):
+        if pause := state.next_action.sleep: print(f'No answer ({type(state.outcome.exception()).__name__}): trying again in {pause:.0f} s', flush=True)
+    return tenacity.Retrying(stop=tenacity.stop_after_attempt(5), wait=wait, retry=tenacity.retry_if_exception(passing), reraise=True, before_sleep=say)
 
 _growing = tenacity.wait_exponential(multiplier=2, max=60)   # 2, 4, 8, 16 seconds
 

@@ -60,6 +60,7 @@ def prepare(source: Annotated[Optional[str], typer.Option(help="'synthetic' (dra
         from fer_nb.cleaning import clean_dataset
         from fer_nb.core import DataError, raw_dir, read_json, read_table
         if policy not in ('repair', 'drop'): raise DataError(f"unknown policy {policy!r}: choose 'repair' or 'drop'")
+        if not 0 <= noise <= 1: raise DataError(f"a noise rate of {noise} is no share: give a number from 0 to 1, such as 0.02 for 2 %")
         start, table = time.perf_counter(), raw_dir()/'dataset.csv'
         before = read_json(raw_dir()/'source.json')['source'] if (raw_dir()/'source.json').exists() else None
         if before and not source and not table.exists():
@@ -79,8 +80,8 @@ def _counts(images): return ' / '.join(f"{n:,} {split}" for split, n in images.s
 def _print_cleaning(found: dict, policy: str):
     "What cleaning found, in a few lines"
     share = lambda o: '–' if o is None else f'{o:.3f}'
-    print(f"Labels: {found['injected']:,} rows corrupted, {found['repaired']:,} repaired, {sum(found['rejected'].values()):,} rejected "
-          f"(policy {policy}); precision {share(found['precision'])}, recall {share(found['recall'])}, repairs right {share(found['repair_accuracy'])}")
+    print(f"Labels: {found['injected']:,} rows corrupted on purpose, to score the cleaning; {found['repaired']:,} repaired, "
+          f"{sum(found['rejected'].values()):,} rejected (policy {policy}); precision {share(found['precision'])}, recall {share(found['recall'])}, repairs right {share(found['repair_accuracy'])}")
     problems = ', '.join(f'{n:,} {what}' for what, n in found['image_problems'].items()) or 'no unreadable, blank or wrongly sized one'
     twins, near = found['duplicates'], found['near_duplicates']
     print(f"Images: {problems}")
@@ -148,12 +149,14 @@ def evaluate(names: Annotated[Optional[list[str]], typer.Argument(help='Models t
         names = names or ['baseline']
         for name in names:
             result = evaluation.evaluate(name, split)
-            print(f"{name}: {result['split']} split, 95 % bootstrap intervals, temperature {result['temperature']:.2f}")
+            print(f"{name} on {result['data']}: {result['split']} split, 95 % bootstrap intervals, temperature {result['temperature']:.2f}")
+            if result['data'] == 'synthetic': print('These faces are drawn and easy: no figure here says anything about photographs')
+            if not result['trained_on_these_data']: print("The model was trained with other data, so its card keeps its own figures")
             for protocol, rows in evaluation.metrics_table(result).groupby(lambda row: row.split()[0]):
                 rows.index = rows.index.str.removeprefix(f'{protocol} ')
                 print_table(rows.T.rename_axis('').reset_index(), f'{protocol}, {evaluation.PROTOCOLS[protocol]}')
             for what, why in result['skipped'].items(): print(f"Left out: {what}: {why}")
-            if not result['trained_on_these_data']: print("These are not the data that the model was trained with, so its card keeps its own figures")
+            print('twins: test images that stand in the training folder, too, pixel for pixel')
             print(f"Plots and tables: {evaluation.models_dir()/name/'evaluation'}")
         if len(names) > 1: _compare(evaluation, names, split)
 

@@ -485,7 +485,7 @@ def evaluate(name: str, # a model of `models/`
              seed: int = 42, # of the bootstrap
              resamples: int = 1000, # of the images
              figures: bool = True, # draw them too
-            ) -> dict: # name, split, temperature, metrics {subset: {protocol: metrics}}, skipped {what: why}
+            ) -> dict: # name, data, split, trained_on_these_data, temperature, metrics {subset: {protocol: metrics}}, skipped {what: why}
     "Everything there is to say about a model, also written to `models/<name>/evaluation/` and, temperature and metrics, to its card"
     if split not in ('validation', 'test'): raise DataError(f"can't evaluate on the split {split!r}: expected validation or test")
     model, card = load_model(name)                       # refuses other classes or another order
@@ -499,7 +499,8 @@ def evaluate(name: str, # a model of `models/`
     fitted = select(table, 'P1', 'validation')
     temperature = fit_temperature(fitted[list(PROBABILITY_COLUMNS)], fitted['target'])
     found, skipped = _measure(table, temperature, [o for o in SUBSETS if o.split('_')[0] in ('validation', split)], seed, resamples)
-    result = dict(name=name, split=kind, trained_on_these_data=same, temperature=temperature, metrics=found, skipped=skipped, seed=seed, resamples=resamples,
+    source = read_json(folder/'source.json')['source'] if (folder/'source.json').exists() else folder.name
+    result = dict(name=name, data=source, split=kind, trained_on_these_data=same, temperature=temperature, metrics=found, skipped=skipped, seed=seed, resamples=resamples,
                   date=datetime.date.today().isoformat())
     write_table(table, out/'predictions.csv')
     for protocol in found[split]: _write_protocol(out, result, select(table, protocol, split), images, protocol, split, figures)

@@ -83,7 +83,7 @@ class Architecture:
         return {name: o.default for name, o in inspect.signature(self.build).parameters.items()}
 
 MODELS = {'baseline': Architecture(build_baseline, 'three convolution blocks, small and fast'),
-          'final': Architecture(build_final, 'VGG-style, double convolutions: the one that ships')}
+          'final': Architecture(build_final, 'VGG-style, double convolutions: larger and slower')}
 
 def build_model(name: str, # a key of `MODELS`
                 **config, # arguments of its builder

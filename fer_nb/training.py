@@ -203,7 +203,9 @@ def train(config: TrainingConfig = TrainingConfig(), # everything that steers it
     name, data = name or config.architecture, training_data(config, folder)
     if not re.fullmatch(r'[\w-][\w.-]*', name): raise ModelError(f"{name!r} is no name for a model: use letters, digits, '-', '_' and '.'")
     run = models_dir()/name/'run'
-    if not restart and not run.exists() and (done := _finished(models_dir()/name, config, data.about)) is not None: return done
+    if not restart and not run.exists() and (done := _finished(models_dir()/name, config, data.about)) is not None:
+        print(f"{models_dir()/name} was trained with these settings on these data already; --restart trains it anew")
+        return done
     with storage_errors(run): run.mkdir(parents=True, exist_ok=True)
     _open_run(run, config, data.about, restart)
     with hardware(config.precision) as policy:

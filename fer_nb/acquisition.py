@@ -21,7 +21,7 @@ import requests
 import tenacity
 from kagglehub.exceptions import DataCorruptionError
 
-from .core import (EMOTION_ALIASES, EMOTIONS, IMAGE_SIZE, SPLITS, VOTE_COLUMNS, DataError, DownloadError, FerNbError, StorageError, UnsafeArchiveError,
+from .core import (EMOTION_ALIASES, EMOTIONS, IMAGE_SIZE, SPLITS, VOTE_COLUMNS, DataError, DownloadError, StorageError, UnsafeArchiveError,
                          atomic_write, canonical_emotion, emotion_id, home, progress, raw_dir, read_json, read_table, storage_errors,
                          write_json, write_table)
 

@@ -7,7 +7,7 @@ __all__ = ['app', 'one_line_errors', 'print_table', 'prepare', 'eda', 'train', '
            'main']
 
 # %% ../nbs/11_cli.ipynb #c4f1b90b
-import sys, time, traceback
+import sys, time
 from contextlib import contextmanager
 from typing import Annotated, Optional
 

@@ -254,7 +254,7 @@ def project(images: np.ndarray, # uint8 (n, 48, 48), 0–255; n of 5 or more
     flat = images.reshape(len(images), -1)/np.float32(255)
     components = PCA(min(50, len(images) - 1), svd_solver='randomized', random_state=seed).fit_transform(flat)
     tsne = TSNE(init='pca', perplexity=min(30, (len(images) - 1)/3), random_state=seed)
-    with threadpool_limits(1): return tsne.fit_transform(components), components     # 10 s where two threads on busy cores took 25
+    with threadpool_limits(1): return tsne.fit_transform(components), components     # threads slow each other down where the cores are busy
 
 def neighbour_agreement(points: np.ndarray, # float (n, d)
                         labels, # n names

@@ -23,10 +23,11 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
+from .cleaning import load_images, read_dataset
 from .core import (EMOTION_COLORS, EMOTIONS, DataError, ModelError, atomic_write, model_dir, models_dir, raw_dir, read_json,
                          read_table, write_json, write_table)
 from .models import load_model
-from .preprocessing import data_fingerprint, evaluation_batches, load_images, majority, make_split, read_dataset, vote_counts
+from .preprocessing import data_fingerprint, evaluation_batches, majority, make_split, vote_counts
 
 # %% ../nbs/07_evaluation.ipynb #3d732eba
 def check_predictions(probabilities, # float (n, 8), rows sum to 1, columns in the order of `EMOTIONS`

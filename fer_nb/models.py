@@ -19,7 +19,7 @@ import pandas as pd
 
 from .core import (EMOTIONS, IMAGE_SIZE, DataError, ModelError, _package, model_dir, models_dir, quiet_stderr, read_json,
                          storage_errors, write_json)
-from .preprocessing import evaluation_batches, tf
+from .preprocessing import tf     # loaded there without its greetings
 
 # %% ../nbs/05_models.ipynb #70ec0dfe
 with quiet_stderr(): import keras

@@ -21,7 +21,6 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.class_weight import compute_class_weight
 
-from .cleaning import load_images, read_dataset
 from .core import EMOTIONS, IMAGE_SIZE, SPLITS, VOTE_COLUMNS, DataError, ImageError, quiet_stderr
 
 # %% ../nbs/04_preprocessing.ipynb #da7f2fdb

@@ -10,7 +10,7 @@ __all__ = ['OPTIMIZERS', 'PRECISIONS', 'TrainingConfig', 'TrainingData', 'traini
 # %% ../nbs/06_training.ipynb #7ed93b0c
 import hashlib, json, os, re, shutil, sys, time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,11 +19,12 @@ import optuna
 import pandas as pd
 from optuna.storages.journal import JournalFileBackend
 
-from .core import (DataError, ModelError, atomic_write, models_dir, raw_dir, read_json, read_table, set_seed, storage_errors,
+from .cleaning import load_images, read_dataset
+from .core import (ModelError, atomic_write, models_dir, raw_dir, read_json, read_table, set_seed, storage_errors,
                          write_json, write_table)
 from .models import MODELS, build_model, keras, load_network, make_card, save_model, save_network
-from .preprocessing import (Augmentation, class_weights, data_fingerprint, evaluation_batches, load_images, make_split, one_hot,
-                                  read_dataset, soft_labels, tf, training_batches)
+from .preprocessing import (Augmentation, class_weights, data_fingerprint, evaluation_batches, make_split, one_hot,
+                                  soft_labels, tf, training_batches)
 
 # %% ../nbs/06_training.ipynb #9557590f
 OPTIMIZERS = ('adam', 'sgd')

@@ -9,6 +9,7 @@ __all__ = ['app', 'one_line_errors', 'print_table', 'prepare', 'eda', 'train', '
 # %% ../nbs/11_cli.ipynb #c4f1b90b
 import sys, time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Optional
 
 import typer
@@ -105,7 +106,8 @@ def train(architecture: Annotated[str, typer.Argument(help='Which network: see `
           epochs: Annotated[Optional[int], typer.Option(help='At most.', rich_help_panel=_SETTINGS)] = None,
           batch_size: Annotated[Optional[int], typer.Option(help='Images a step.', rich_help_panel=_SETTINGS)] = None,
           optimizer: Annotated[Optional[str], typer.Option(help="'adam' or 'sgd'.", rich_help_panel=_SETTINGS)] = None,
-          learning_rate: Annotated[Optional[float], typer.Option(help='At the start.', rich_help_panel=_SETTINGS)] = None,
+          learning_rate: Annotated[Optional[float], typer.Option(help='At the start, or after warming up.', rich_help_panel=_SETTINGS)] = None,
+          schedule: Annotated[Optional[str], typer.Option(help="Of the learning rate: 'plateau' (may stop early) or 'cosine'.", rich_help_panel=_SETTINGS)] = None,
           dropout: Annotated[Optional[float], typer.Option(help='Share dropped, 0 to 1.', rich_help_panel=_SETTINGS)] = None,
           labels: Annotated[Optional[str], typer.Option(help="'soft' (vote shares) or 'hard' (one label).", rich_help_panel=_SETTINGS)] = None,
           class_weighted: Annotated[Optional[bool], typer.Option('--class-weighted', help='Rare classes count more.', rich_help_panel=_SETTINGS)] = None,
@@ -115,13 +117,15 @@ def train(architecture: Annotated[str, typer.Argument(help='Which network: see `
           seed: Annotated[Optional[int], typer.Option(help='Of weights, order, augmentation, dropout.', rich_help_panel=_SETTINGS)] = None,
           restart: Annotated[bool, typer.Option('--restart', help='Forget an unfinished training of that name.')] = False):
     "Train a network on the prepared data. Interrupted, the same command goes on."
-    settings = {k: v for k, v in dict(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate, labels=labels, split=split,
+    settings = {k: v for k, v in dict(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate, schedule=schedule, labels=labels, split=split,
                 class_weighted=class_weighted, patience=patience, precision=precision, seed=seed).items() if v is not None}
     with one_line_errors():
         from fer_nb import training
-        config = training.TrainingConfig(architecture=architecture, model={} if dropout is None else {'dropout': dropout}, **settings)
-        history = training.train(config, name, restart=restart)
+        recipe = training.recipe(architecture)
+        if dropout is not None: settings['model'] = recipe.model | {'dropout': dropout}
+        history = training.train(replace(recipe, **settings), name, restart=restart)
         print(training.read_history(history))
+        print(training.read_speed(history))
         print(f"Model: {training.models_dir()/(name or architecture)} (curves.png shows the training)")
 
 # %% ../nbs/11_cli.ipynb #56dcd2d2

@@ -206,6 +206,7 @@ class Augmentation:
     flip: bool = True           # mirror half of the images
     brightness: float = .12     # added, in units of the full range
     contrast: float = .2        # share by which differences from the mean grow or shrink
+    erase: float = 0.           # share of the images in which a grey rectangle hides up to a quarter
 
 def _reading_matrices(a, draws):
     "float32 (b, 8): for each output pixel, where to read in the input; `draws` float32 (b, 7), −1 to 1"
@@ -234,7 +235,16 @@ def augment(images, # float32 (b, 48, 48, 1), 0–1
         interpolation='BILINEAR', fill_mode='NEAREST', fill_value=0.)
     brightness, contrast = draws[:, 7, None, None, None] * a['brightness'], 1 + draws[:, 8, None, None, None] * a['contrast']
     mean = tf.reduce_mean(moved, axis=[1, 2, 3], keepdims=True)
-    return tf.clip_by_value((moved - mean) * contrast + mean + brightness, 0., 1.)
+    changed = tf.clip_by_value((moved - mean) * contrast + mean + brightness, 0., 1.)
+    return _erase(changed, seed, how.erase) if how.erase else changed
+
+def _erase(images, seed, share):
+    "A rectangle of one grey, sides from a sixth to a half of the image, in a share of the images (Zhong et al. 2017)"
+    draws = tf.random.stateless_uniform([6, tf.shape(images)[0], 1, 1, 1], [seed[0] + 1, seed[1]])
+    places = tf.range(IMAGE_SIZE, dtype=tf.float32) / IMAGE_SIZE
+    inside = lambda place, middle, side: tf.abs(place - middle) < (1/6 + side/3)/2
+    hidden = inside(places[:, None, None], draws[0], draws[1]) & inside(places[None, :, None], draws[2], draws[3]) & (draws[4] < share)
+    return tf.where(hidden, draws[5], images)
 
 # %% ../nbs/04_preprocessing.ipynb #1c3163c9
 def training_batches(images, # uint8 (n, 48, 48)
@@ -243,6 +253,7 @@ def training_batches(images, # uint8 (n, 48, 48)
                      seed: int = 42, # of order and augmentation
                      first_epoch: int = 0, # where to begin, for a training that goes on
                      how: Augmentation | None = Augmentation(), # None for none
+                     mixup: float = 0., # α: images and labels are blended in pairs, the share drawn from Beta(α, α); 0 for none
                     ) -> tf.data.Dataset: # endless; an epoch is ceil(n / batch_size) steps of float32 (b, 48, 48, 1), float32 (b, 8)
     "Shuffled, augmented batches, epoch after epoch; the same seed and epoch give the same batches"
     if len(images) == 0: raise DataError("there is no image to train with")
@@ -253,10 +264,25 @@ def training_batches(images, # uint8 (n, 48, 48)
         return places.enumerate().map(lambda step, chosen: (epoch * steps + step, chosen))
     def load(step, chosen):
         x = tf.cast(tf.gather(pixels, chosen), tf.float32)[..., None] / 255
-        return (x if how is None else augment(x, [seed + 1, step], how)), tf.gather(labels, chosen)
+        x, y = (x if how is None else augment(x, [seed + 1, step], how)), tf.gather(labels, chosen)
+        return _mix(x, y, [seed + 3, step], mixup) if mixup else (x, y)
     epochs = tf.data.Dataset.range(first_epoch, 2**31)
-    return epochs.flat_map(epoch_batches).map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return _steady(epochs.flat_map(epoch_batches).map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(4))
 
+def _mix(x, y, seed, alpha):
+    "Each image and its label blended with the one at the mirrored place in the batch (Zhang et al. 2018)"
+    gammas = tf.random.stateless_gamma([2, tf.shape(x)[0]], seed, alpha)       # two gammas make a beta
+    share = gammas[0] / tf.reduce_sum(gammas, axis=0)
+    blend = lambda values, share: share * values + (1 - share) * values[::-1]
+    return blend(x, share[:, None, None, None]), blend(y, share[:, None])
+
+def _steady(batches):
+    "The same batches without tf.data's tuner, whose thread was seen to keep a pass from ending for as long as the pass had lasted"
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
+
+# %% ../nbs/04_preprocessing.ipynb #fe6722cd
 def evaluation_batches(images, # uint8 (n, 48, 48)
                        labels=None, # float32 (n, 8), or None for images alone
                        batch_size: int = 256, # images a step
@@ -264,7 +290,7 @@ def evaluation_batches(images, # uint8 (n, 48, 48)
     "Each image once, in order, unchanged but for the division by 255"
     data = tf.data.Dataset.from_tensor_slices(images if labels is None else (images, labels)).batch(batch_size)
     scale = lambda x: tf.cast(x, tf.float32)[..., None] / 255
-    return data.map(scale if labels is None else lambda x, y: (scale(x), y)).prefetch(tf.data.AUTOTUNE)
+    return _steady(data.map(scale if labels is None else lambda x, y: (scale(x), y)).prefetch(4))
 
 # %% ../nbs/04_preprocessing.ipynb #8dd9636a
 def class_weights(labels, # int (n,), positions in `EMOTIONS`

@@ -26,7 +26,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from .cleaning import load_images, read_dataset
 from .core import (EMOTION_COLORS, EMOTIONS, DataError, ModelError, atomic_write, model_dir, models_dir, raw_dir, read_json,
                          read_table, write_json, write_table)
-from .models import load_model
+from .models import load_model, write_card
 from .preprocessing import data_fingerprint, evaluation_batches, majority, make_split, vote_counts
 
 # %% ../nbs/07_evaluation.ipynb #3d732eba
@@ -451,9 +451,12 @@ def _measure(table, temperature, subsets, seed, resamples): # -> subset -> proto
                 continue
             raw, where = rows[list(PROBABILITY_COLUMNS)].to_numpy(), f'{subset}, {protocol}'
             before = metrics(raw, rows['target'], seed, resamples, where)
-            found.setdefault(subset, {})[protocol] = metrics(apply_temperature(raw, temperature), rows['target'], seed, resamples, where) | {
-                'before_temperature': {name: before[name] for name in ('expected_calibration_error', 'log_loss')}}
+            found.setdefault(subset, {})[protocol] = _rounded(metrics(apply_temperature(raw, temperature), rows['target'], seed, resamples, where) | {
+                'before_temperature': {name: before[name] for name in ('expected_calibration_error', 'log_loss')}})
     return found, skipped
+
+def _rounded(o): # five digits: what is left out differs from processor to processor
+    return {key: _rounded(value) for key, value in o.items()} if isinstance(o, dict) else round(o, 5)
 
 def _draw(folder, name, rows, images, protocol, subset, temperature, report): # the figures of one protocol, as PNG
     raw, target, where = rows[list(PROBABILITY_COLUMNS)].to_numpy(), rows['target'].to_numpy(), f"{name}, {subset}, {protocol}, {len(rows):,} images"
@@ -498,7 +501,7 @@ def evaluate(name: str, # a model of `models/`
     images = load_images(folder, rows['filename'].tolist())
     table = rows.join(pd.DataFrame(predict(model, images), columns=PROBABILITY_COLUMNS))
     fitted = select(table, 'P1', 'validation')
-    temperature = fit_temperature(fitted[list(PROBABILITY_COLUMNS)], fitted['target'])
+    temperature = round(fit_temperature(fitted[list(PROBABILITY_COLUMNS)], fitted['target']), 4)
     found, skipped = _measure(table, temperature, [o for o in SUBSETS if o.split('_')[0] in ('validation', split)], seed, resamples)
     source = read_json(folder/'source.json')['source'] if (folder/'source.json').exists() else folder.name
     result = dict(name=name, data=source, split=kind, trained_on_these_data=same, temperature=temperature, metrics=found, skipped=skipped, seed=seed, resamples=resamples,
@@ -506,8 +509,7 @@ def evaluate(name: str, # a model of `models/`
     write_table(table, out/'predictions.csv')
     for protocol in found[split]: _write_protocol(out, result, select(table, protocol, split), images, protocol, split, figures)
     write_json(result, out/'metrics.json')
-    if same and (path := models_dir()/name/'card.json').exists():
-        write_json(read_json(path) | dict(temperature=temperature, metrics=card['metrics'] | found), path)
+    if same and (models_dir()/name/'card.json').exists(): write_card(card | dict(temperature=temperature, metrics=card['metrics'] | found), models_dir()/name)
     return result
 
 # %% ../nbs/07_evaluation.ipynb #0e813e11

@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCE ?= synthetic
 MODEL ?= baseline
+NAME ?= my-$(MODEL)
 
 # README.md stands one folder above the notebooks that it links to.
 readme = $(BIN)/jupyter nbconvert --log-level ERROR --to markdown --output-dir $(1) --output README nbs/index.ipynb && \
@@ -26,8 +27,8 @@ setup: .venv/.installed ## a virtual environment with the tested versions
 pipeline: setup ## data to evaluated model: SOURCE=synthetic, kaggle, or a folder or zip of the release
 	$(BIN)/fer_nb prepare --source '$(SOURCE)'
 	$(BIN)/fer_nb eda
-	$(BIN)/fer_nb train $(MODEL)
-	$(BIN)/fer_nb evaluate $(MODEL)
+	$(BIN)/fer_nb train $(MODEL) --name $(NAME)
+	$(BIN)/fer_nb evaluate $(NAME)
 
 test: setup check notebooks-tested ## everything that CI checks
 	$(BIN)/pytest -q tests

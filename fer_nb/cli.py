@@ -115,7 +115,7 @@ def train(architecture: Annotated[str, typer.Argument(help='Which network: see `
           patience: Annotated[Optional[int], typer.Option(help='Epochs without improvement before stopping.', rich_help_panel=_SETTINGS)] = None,
           precision: Annotated[Optional[str], typer.Option(help="'float32', 'mixed_float16' or 'mixed_bfloat16'.", rich_help_panel=_SETTINGS)] = None,
           seed: Annotated[Optional[int], typer.Option(help='Of weights, order, augmentation, dropout.', rich_help_panel=_SETTINGS)] = None,
-          restart: Annotated[bool, typer.Option('--restart', help='Forget an unfinished training of that name.')] = False):
+          restart: Annotated[bool, typer.Option('--restart', help='Begin anew; in the end, replace the model of that name.')] = False):
     "Train a network on the prepared data. Interrupted, the same command goes on."
     settings = {k: v for k, v in dict(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate, schedule=schedule, labels=labels, split=split,
                 class_weighted=class_weighted, patience=patience, precision=precision, seed=seed).items() if v is not None}
@@ -188,11 +188,12 @@ def _menu_prepare():
 
 def _menu_train():
     architecture = _ask('Network', 'baseline')
-    train(architecture)
-    evaluate([architecture])
+    name = _ask('Name of your model', f'my-{architecture}')
+    train(architecture, name)
+    evaluate([name])
 
 def demo(picture: str, # path of a picture of one face; '' draws one
-         name: str = 'baseline', # the model that looks
+         name: str = 'final', # the model that looks
         ):
     "Print what a trained model sees in a picture, as bars"
     import numpy as np

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['EMOTIONS', 'EMOTION_ALIASES', 'IMAGE_SIZE', 'SPLITS', 'VOTE_COLUMNS', 'EMOTION_COLORS', 'FerNbError', 'DataError',
            'UnsafeArchiveError', 'DownloadError', 'ImageError', 'ModelError', 'StorageError', 'canonical_emotion',
-           'emotion_id', 'home', 'raw_dir', 'results_dir', 'models_dir', 'model_dir', 'storage_errors', 'atomic_write',
-           'write_json', 'read_json', 'write_table', 'read_table', 'set_seed', 'progress', 'quiet_stderr']
+           'emotion_id', 'home', 'raw_dir', 'results_dir', 'models_dir', 'model_dirs', 'model_dir', 'storage_errors',
+           'atomic_write', 'write_json', 'read_json', 'write_table', 'read_table', 'set_seed', 'progress',
+           'quiet_stderr']
 
 # %% ../nbs/00_core.ipynb #5f7ebce5
 import contextlib, csv, errno, io, json, os, random, sys, tempfile
@@ -70,12 +71,12 @@ EMOTION_COLORS = {'angry': '#D55E00', 'contempt': '#882255', 'disgust': '#009E73
 
 # %% ../nbs/00_core.ipynb #ef286b21
 _package = Path(find_spec('fer_nb').origin).resolve().parent
+_checkout = _package.parent if (_package.parent/'settings.ini').exists() and (_package.parent/'nbs').is_dir() else None
 
 def home() -> Path: # the folder that holds `data/`, `models/` and `results/`
     "The project's folder: `FER_NB_HOME`, else the checkout, else the user's data directory"
     if given := os.environ.get('FER_NB_HOME'): return Path(given).expanduser().resolve()
-    if (_package.parent/'settings.ini').exists() and (_package.parent/'nbs').is_dir(): return _package.parent
-    return user_data_path('fer_nb', appauthor=False)
+    return _checkout or user_data_path('fer_nb', appauthor=False)
 
 def raw_dir() -> Path: # flat folder of images, with `dataset.csv` and the tables made from it
     "Where the imported images and their tables are"
@@ -90,14 +91,19 @@ def models_dir() -> Path: # one folder a model
     "Where trained models are written"
     return home()/'models'
 
+_SHIPPED = _checkout/'models' if _checkout else _package/'_shipped'
+
+def model_dirs() -> dict: # name -> folder with `model.keras` and `card.json`
+    "The models that exist; yours before a shipped one of the same name"
+    return {p.parent.name: p.parent for root in (_SHIPPED, models_dir()) for p in sorted(root.glob('*/card.json'))}
+
 def model_dir(name: str, # a model's name, such as 'baseline'
              ) -> Path: # the folder with its `model.keras` and `card.json`
-    "The folder of a model that exists: yours, else the one shipped in the package; raises `ModelError` with the names there are"
-    found = [p for p in (models_dir()/name, _package/'_shipped'/name) if (p/'card.json').exists()]
-    if found: return found[0]
-    there = sorted({p.parent.name for root in (models_dir(), _package/'_shipped') for p in root.glob('*/card.json')})
+    "The folder of a model that exists: yours, else the shipped one; raises `ModelError` with the names there are"
+    there = model_dirs()
+    if name in there: return there[name]
     raise ModelError(f"no model {name!r} in {models_dir()}: " +
-                     (f"there are {', '.join(there)}" if there else "train one with `fer_nb train baseline`"))
+                     (f"there are {', '.join(sorted(there))}" if there else "train one with `fer_nb train`"))
 
 # %% ../nbs/00_core.ipynb #a68ecb42
 @contextlib.contextmanager

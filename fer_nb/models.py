@@ -17,8 +17,8 @@ from typing import Callable
 import numpy as np
 import pandas as pd
 
-from .core import (EMOTIONS, IMAGE_SIZE, DataError, ModelError, _package, atomic_write, model_dir, models_dir, quiet_stderr,
-                         read_json, storage_errors, write_json)
+from .core import (EMOTIONS, IMAGE_SIZE, DataError, ModelError, atomic_write, model_dir, model_dirs, models_dir, quiet_stderr, read_json,
+                         storage_errors, write_json)
 from .preprocessing import tf     # loaded there without its greetings
 
 # %% ../nbs/05_models.ipynb #70ec0dfe
@@ -36,12 +36,12 @@ def _block(x, number, width, convolutions, dropout, l2):
     "Some convolutions of one width, then half the size"
     for i in range(convolutions): x = _convolution(x, width, l2, f'block{number}_conv{i + 1}')
     x = layers.MaxPooling2D(name=f'block{number}_pool')(x)
-    return layers.Dropout(dropout, name=f'block{number}_dropout')(x)
+    return layers.Dropout(dropout, name=f'block{number}_dropout')(x) if dropout else x
 
 def _network(name, x, inputs, dense, dropout, l2):
     "The head that all networks share: one hidden layer and eight probabilities, in float32 whatever the rest computes in"
     regularizer = keras.regularizers.L2(l2) if l2 else None
-    x = layers.Dense(dense, use_bias=False, kernel_regularizer=regularizer, name='hidden')(x)
+    x = layers.Dense(dense, use_bias=False, kernel_regularizer=regularizer, name='hidden')(layers.Flatten(name='flatten')(x))
     x = layers.ReLU(name='hidden_relu')(layers.BatchNormalization(momentum=.9, name='hidden_norm')(x))
     x = layers.Dropout(dropout, name='hidden_dropout')(x)
     return keras.Model(inputs, layers.Dense(len(EMOTIONS), activation='softmax', dtype='float32', name='emotion')(x), name=name)
@@ -76,20 +76,19 @@ def build_baseline(widths: tuple = (32, 64, 128), # channels of each block
     "Three convolution blocks and a hidden layer; 0.7 million parameters as it stands"
     x = inputs = layers.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name='face')
     for number, width in enumerate(widths, 1): x = _block(x, number, width, 1, dropout, l2)
-    return _network('baseline', layers.Flatten(name='flatten')(x), inputs, dense, min(2 * dropout, .5), l2)
+    return _network('baseline', x, inputs, dense, min(2 * dropout, .5), l2)
 
 # %% ../nbs/05_models.ipynb #0e4179bb
 def build_final(widths: tuple = (48, 96, 192, 256), # channels of each block
                 dense: int = 256, # units of the hidden layer
-                dropout: tuple = (.2, .5), # share dropped after the first block and before the output; rises evenly between
+                dropout: tuple = (.2, .5), # share dropped before the hidden layer and before the output
                 l2: float = 1e-4, # weight decay on the kernels
                ) -> keras.Model: # float32 (b, 48, 48, 1), 0–1 -> float32 (b, 8), probabilities in the order of `EMOTIONS`
-    "VGG-style: blocks of two convolutions, the last picture averaged, a hidden layer; 1.7 million parameters as it stands"
+    "VGG-style: blocks of two convolutions and a hidden layer; 2.3 million parameters as it stands"
     x = inputs = layers.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name='face')
-    first, last = (dropout, dropout) if np.isscalar(dropout) else dropout
-    *shares, before_output = np.linspace(first, last, len(widths) + 1).round(3).tolist()
-    for number, (width, share) in enumerate(zip(widths, shares), 1): x = _block(x, number, width, 2, share, l2)
-    return _network('final', layers.GlobalAveragePooling2D(name='average')(x), inputs, dense, before_output, l2)
+    before_hidden, before_output = (dropout, dropout) if np.isscalar(dropout) else dropout
+    for number, width in enumerate(widths, 1): x = _block(x, number, width, 2, before_hidden if number == len(widths) else 0, l2)
+    return _network('final', x, inputs, dense, before_output, l2)
 
 # %% ../nbs/05_models.ipynb #c3ab706a
 @dataclass(frozen=True)
@@ -265,10 +264,9 @@ def load_model(name, # a model's name, or its folder as a `Path`
 def models_table() -> pd.DataFrame: # model, about, parameters, trained on, P2 accuracy on the test images
     "The registry and every trained model, yours and the shipped ones; a folder that can't be used says why"
     rows = {name: dict(model=name, about=o.about, parameters=o.build().count_params(), trained='–', P2='–') for name, o in MODELS.items()}
-    for card_file in sorted([*(_package/'_shipped').glob('*/card.json'), *models_dir().glob('*/card.json')]):
-        name = card_file.parent.name
+    for name, folder in sorted(model_dirs().items()):
         row = rows.setdefault(name, dict(model=name, about='', parameters=0, trained='–', P2='–'))
-        try: card, _ = load_card(card_file.parent)
+        try: card, _ = load_card(folder)
         except ModelError as e: row.update(about=str(e)); continue
         p2 = card['metrics'].get('test', {}).get('P2', {}).get('accuracy', {}).get('value')
         row.update(parameters=card['parameters'], trained=f"{card['date']}, {card.get('data', {}).get('source', '?')}",

@@ -233,10 +233,10 @@ def _run_model(run: Path, config: TrainingConfig, done: int, images: int):
 def train(config: TrainingConfig = TrainingConfig(), # everything that steers it
           name: str | None = None, # the model's folder in `models/`; default the architecture's name
           folder=None, # images and tables; default `data/raw`
-          restart: bool = False, # forget an unfinished run of that name
+          restart: bool = False, # begin anew: an unfinished run of that name is forgotten, and in the end a finished model replaced
           callbacks: list = (), # further Keras callbacks
          ) -> pd.DataFrame: # history: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, images_per_second, waiting (share)
-    "Train a model into `models/<name>/`; killed at any moment, the same call goes on; an older model of that name stays until the end"
+    "Train a model into `models/<name>/`; killed at any moment, the same call goes on; raises `ModelError` where another model has that name"
     build_model(config.architecture, **config.model)     # settings that don't make a network are refused before there is a run
     name, data = name or config.architecture, training_data(config, folder)
     if not re.fullmatch(r'[\w-][\w.-]*', name): raise ModelError(f"{name!r} is no name for a model: use letters, digits, '-', '_' and '.'")
@@ -258,8 +258,10 @@ def _finished(folder: Path, config: TrainingConfig, about: dict) -> pd.DataFrame
     "The history of a model that was trained with these settings on these data, if there is one"
     if not (folder/'card.json').exists() or not (folder/'history.csv').exists(): return None
     card = read_json(folder/'card.json')
-    same = card.get('data') == _as_json(about) and all(card.get('training', {}).get(k) == _as_json(v) for k, v in asdict(config).items())
-    return read_table(folder/'history.csv') if same else None
+    was, now = card.get('training', {}) | {'data': card.get('data')}, asdict(config) | {'data': about}
+    if changed := [key for key in now if was.get(key) != _as_json(now[key])]:
+        raise ModelError(f"{folder} holds a model with other {', '.join(changed)}: give yours another --name, or replace that one with --restart")
+    return read_table(folder/'history.csv')
 
 def _keep_best(run: Path, name: str, config: TrainingConfig, data: TrainingData, policy: str) -> pd.DataFrame:
     "Turn a finished run into a model folder"

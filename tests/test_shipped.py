@@ -1,0 +1,76 @@
+"The shipped models: what stands in models/ is what the cards say, and does what they say"
+import json, shutil
+from pathlib import Path
+
+import pytest
+
+from conftest import assert_ok
+from test_release import RELEASE
+
+MODELS = Path(__file__).parents[1]/'models'
+SHIPPED = ('baseline', 'final')
+MEGABYTES = {'baseline': 5, 'final': 24}
+
+
+def card_of(name): return json.loads((MODELS/name/'card.json').read_text(encoding='utf-8'))
+
+def evaluation_of(home, name): return json.loads((home/'models'/name/'evaluation'/'metrics.json').read_text(encoding='utf-8'))
+
+def assert_same(found, stated):
+    "Accuracy to within two images, calibration and temperature to within a hundredth"
+    for subset, protocols in stated['metrics'].items():
+        for protocol, figures in protocols.items():
+            now = found['metrics'][subset][protocol]
+            assert now['n'] == figures['n']
+            assert abs(now['accuracy']['value'] - figures['accuracy']['value']) <= 2/now['n'], (subset, protocol)
+            assert abs(now['macro_f1']['value'] - figures['macro_f1']['value']) <= .01, (subset, protocol)
+            assert abs(now['expected_calibration_error']['value'] - figures['expected_calibration_error']['value']) <= .01
+    assert abs(found['temperature'] - stated['temperature']) <= .01
+
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_a_shipped_model_is_whole_and_small(name):
+    from fer_nb.models import load_model
+    model, card = load_model(MODELS/name)
+    assert model.count_params() == card['parameters']
+    assert (MODELS/name/'model.keras').stat().st_size < MEGABYTES[name] * 1e6
+    assert {type(layer).__module__.split('.')[0] for layer in model.layers} == {'keras'}       # opens without this package
+
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_its_page_is_made_from_its_card(name):
+    from fer_nb.models import card_text
+    assert (MODELS/name/'README.md').read_text(encoding='utf-8') == card_text(card_of(name))
+
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_it_was_trained_by_the_recipe_that_stands_in_the_repository(name):
+    from dataclasses import asdict
+    from fer_nb.training import recipe
+    stated = card_of(name)['training']
+    assert {key: stated[key] for key in asdict(recipe(name))} == json.loads(json.dumps(asdict(recipe(name))))
+
+
+@pytest.mark.skipif(not RELEASE.exists(), reason='no copy of the release beside this repository')
+def test_evaluating_on_the_release_prints_what_the_cards_state(fer_nb, home):
+    assert_ok(fer_nb('prepare', '--source', RELEASE, home=home))
+    for name in SHIPPED: shutil.copytree(MODELS/name, home/'models'/name, ignore=shutil.ignore_patterns('evaluation', 'run'))
+    said = assert_ok(fer_nb('evaluate', *SHIPPED, home=home)).out
+    for name in SHIPPED:
+        found, stated = evaluation_of(home, name), card_of(name)
+        assert found['trained_on_these_data']
+        assert_same(found, stated)
+        accuracy = stated['metrics']['test']['P2']['accuracy']['value']
+        assert any(f'{100 * accuracy + shift:.1f} (' in said for shift in (-.1, 0, .1)), said
+
+
+DRAWN = {'baseline': None, 'final': None}               # P1 accuracy on the drawn test faces, measured when the models were shipped
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_on_drawn_faces_it_answers_as_when_it_was_shipped(name, fer_nb, prepared_home):
+    before = (MODELS/name/'card.json').read_bytes()
+    assert_ok(fer_nb('evaluate', name, home=prepared_home))
+    found = evaluation_of(prepared_home, name)
+    assert not found['trained_on_these_data']
+    assert abs(found['metrics']['test']['P1']['accuracy']['value'] - DRAWN[name]) <= 2/found['metrics']['test']['P1']['n']
+    assert (MODELS/name/'card.json').read_bytes() == before          # figures of other data never reach a card

@@ -61,7 +61,7 @@ class TrainingConfig:
 
 # %% ../nbs/06_training.ipynb #4495e9a9
 RECIPES = {'baseline': dict(),
-           'final': dict(schedule='cosine', epochs=60)}
+           'final': dict(schedule='cosine', epochs=60, mixup=.2, augmentation=dict(erase=.25))}
 
 def recipe(architecture: str, # a key of `MODELS`
           ) -> TrainingConfig:

@@ -70,13 +70,13 @@ def with_fused_normalization(model: keras.Model, # a network of Keras's layers, 
 # %% ../nbs/05_models.ipynb #4ac67198
 def build_baseline(widths: tuple = (32, 64, 128), # channels of each block
                    dense: int = 128, # units of the hidden layer
-                   dropout: float = .1, # share dropped after each block; twice as much, at most half, before the output
+                   dropout: float = .3, # share dropped before the hidden layer and before the output
                    l2: float = 0., # weight decay on the kernels
                   ) -> keras.Model: # float32 (b, 48, 48, 1), 0–1 -> float32 (b, 8), probabilities in the order of `EMOTIONS`
     "Three convolution blocks and a hidden layer; 0.7 million parameters as it stands"
     x = inputs = layers.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name='face')
-    for number, width in enumerate(widths, 1): x = _block(x, number, width, 1, dropout, l2)
-    return _network('baseline', x, inputs, dense, min(2 * dropout, .5), l2)
+    for number, width in enumerate(widths, 1): x = _block(x, number, width, 1, dropout if number == len(widths) else 0, l2)
+    return _network('baseline', x, inputs, dense, dropout, l2)
 
 # %% ../nbs/05_models.ipynb #0e4179bb
 def build_final(widths: tuple = (48, 96, 192, 256), # channels of each block

@@ -60,7 +60,7 @@ class TrainingConfig:
         if not 0 <= self.seed < 2**32: raise ModelError(f"seed is {self.seed}; it has to be from 0 to {2**32 - 1}")
 
 # %% ../nbs/06_training.ipynb #4495e9a9
-RECIPES = {'baseline': dict(),
+RECIPES = {'baseline': dict(schedule='cosine', epochs=40),
            'final': dict(schedule='cosine', epochs=60, mixup=.2, augmentation=dict(erase=.25))}
 
 def recipe(architecture: str, # a key of `MODELS`

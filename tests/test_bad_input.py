@@ -162,7 +162,7 @@ def small_files():
 
 def test_a_network_that_cannot_be_written_leaves_the_older_model(here, trained_home, small_files):
     before = snapshot(trained_home)
-    ended = here('train', '--epochs', '1', '--seed', '1', home=trained_home)
+    ended = here('train', '--epochs', '1', '--seed', '1', '--restart', home=trained_home)
     assert_one_line(ended, "can't write", str(trained_home/'models/baseline'))
     assert before.items() <= snapshot(trained_home).items()
 
@@ -242,7 +242,7 @@ def test_a_bad_cleaned_table_is_refused_and_the_model_stays(here, trained_home, 
 
 @pytest.mark.parametrize('command', ['eda', 'train', 'tune', 'evaluate'])
 def test_a_stage_without_the_one_before_it_says_which(here, home, command):
-    assert_one_line(here(command, home=home), 'fer_nb train' if command == 'evaluate' else 'fer_nb prepare')
+    assert_one_line(here(command, home=home), 'fer_nb prepare')
 
 
 def test_an_empty_split_is_prepared_and_training_says_what_is_missing(fer_nb, here, home, release):
@@ -295,6 +295,12 @@ def test_a_damaged_or_foreign_model_is_not_used_and_the_list_still_works(here, t
 
 def test_a_model_that_is_not_there_is_named_with_those_that_are(here, trained_home):
     assert_one_line(here('evaluate', 'baseline2', home=trained_home), "no model 'baseline2'", 'there are baseline')
+
+
+def test_a_training_does_not_replace_another_model_unasked(here, trained_home):
+    before = snapshot(trained_home)
+    assert_one_line(here('train', '--epochs', '1', home=trained_home), 'models/baseline holds a model with other epochs', '--name', '--restart')
+    assert snapshot(trained_home) == before
 
 
 PICTURES = {'text.png': (b'I am no image', 'is no picture'), 'empty.png': (b'', 'it is empty'), 'huge.png': (HUGE, 'more than 64 million pixels'),

@@ -14,14 +14,14 @@ def call(*args, **options):
 
 @pytest.fixture(scope='module')
 def tree(trained, tmp_path_factory):
-    "A copy of what a wheel is built from, with one more model, and with data that must not travel"
+    "A copy of what a wheel is built from, with a model of ours under a shipped name, one under its own, and data that must not travel"
     tree = tmp_path_factory.mktemp('tree')/'checkout'
     rubbish = shutil.ignore_patterns('__pycache__', 'run')
     for name in ('fer_nb', 'models', 'data/README.md', 'setup.py', 'settings.ini', 'pyproject.toml', 'README.md'):
         source, target = CHECKOUT/name, tree/name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, target, ignore=rubbish) if source.is_dir() else shutil.copy(source, target)
-    shutil.copytree(trained[0]/'models/baseline', tree/'models/tiny')
+    for name in ('final', 'mine'): shutil.copytree(trained[0]/'models/baseline', tree/'models'/name, dirs_exist_ok=True)
     shutil.copytree(trained[0]/'data/raw', tree/'data/raw')
     return tree
 
@@ -51,9 +51,10 @@ def inside(environment, elsewhere):
 def test_the_wheel_holds_the_package_and_the_models(wheel, tree):
     held = set(zipfile.ZipFile(wheel).namelist())
     modules = {f'fer_nb/{o.name}' for o in (tree/'fer_nb').glob('*.py')}
-    models = {f'fer_nb/_shipped/{o.parent.name}/{file}' for o in (tree/'models').glob('*/card.json') for file in ('model.keras', 'card.json')}
-    assert 'fer_nb/cli.py' in modules and 'fer_nb/_shipped/tiny/model.keras' in models
+    models = {f'fer_nb/_shipped/final/{file}' for file in ('model.keras', 'card.json')}
+    assert 'fer_nb/cli.py' in modules
     assert modules | models <= held
+    assert not [o for o in held if 'mine' in o]             # what somebody trained in the checkout stays there
 
 
 def test_the_wheel_holds_no_data(wheel):
@@ -70,7 +71,8 @@ def test_the_installed_package_is_used_and_its_home_is_the_users_data_folder(ins
 
 
 def test_the_installed_command_knows_the_shipped_model(inside, tmp_path):
-    assert 'tiny' in inside('fer_nb', 'models', FER_NB_HOME=str(tmp_path))
+    code = "from fer_nb.models import load_model; print(load_model('final')[1]['data']['train_images'])"
+    assert int(inside('python', '-c', code, FER_NB_HOME=str(tmp_path)).split()[-1]) > 0
 
 
 def test_the_installed_command_prepares_like_the_checkouts(inside, drawn, prepared, tmp_path):

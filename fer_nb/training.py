@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'SCHEDULES', 'PRECISIONS', 'RECIPES', 'TrainingConfig', 'recipe', 'TrainingData', 'training_data',
-           'default_precision', 'hardware', 'learning_rate_schedule', 'compiled_model', 'Journal', 'train',
+           'default_precision', 'hardware', 'learning_rate_schedule', 'compiled_model', 'Journal', 'Stopwatch', 'train',
            'read_history', 'read_speed', 'plot_history', 'suggest', 'open_study', 'tune', 'study_table']
 
 # %% ../nbs/06_training.ipynb #7ed93b0c
@@ -51,13 +51,17 @@ class TrainingConfig:
     precision: str = 'auto'             # 'auto': `default_precision()`
     seed: int = 42                      # of weights, order, augmentation and dropout
 
-    def __post_init__(self):
-        for name, allowed in (('architecture', tuple(MODELS)), ('optimizer', OPTIMIZERS), ('schedule', SCHEDULES), ('labels', ('soft', 'hard')), ('precision', PRECISIONS)):
-            if getattr(self, name) not in allowed: raise ModelError(f"{name} {getattr(self, name)!r} is unknown: expected {', '.join(allowed)}")
-        for name in ('epochs', 'batch_size', 'learning_rate', 'patience', 'plateau'):
-            if not getattr(self, name) > 0: raise ModelError(f"{name} is {getattr(self, name)}; it has to be above 0")
-        if not self.mixup >= 0: raise ModelError(f"mixup is {self.mixup}; it has to be 0 or above")
-        if not 0 <= self.seed < 2**32: raise ModelError(f"seed is {self.seed}; it has to be from 0 to {2**32 - 1}")
+    def __post_init__(self): _check_settings(self)
+
+# %% ../nbs/06_training.ipynb #c406727c
+def _check_settings(config: TrainingConfig):
+    "Raise `ModelError` for a value that no training can be run with"
+    for name, allowed in (('architecture', tuple(MODELS)), ('optimizer', OPTIMIZERS), ('schedule', SCHEDULES), ('labels', ('soft', 'hard')), ('precision', PRECISIONS)):
+        if (value := getattr(config, name)) not in allowed: raise ModelError(f"{name} {value!r} is unknown: expected {', '.join(allowed)}")
+    for name in ('epochs', 'batch_size', 'learning_rate', 'patience', 'plateau'):
+        if not (value := getattr(config, name)) > 0: raise ModelError(f"{name} is {value}; it has to be above 0")
+    if not config.mixup >= 0: raise ModelError(f"mixup is {config.mixup}; it has to be 0 or above")
+    if not 0 <= config.seed < 2**32: raise ModelError(f"seed is {config.seed}; it has to be from 0 to {2**32 - 1}")
 
 # %% ../nbs/06_training.ipynb #4495e9a9
 RECIPES = {'baseline': dict(schedule='cosine', epochs=40),
@@ -134,58 +138,72 @@ class Journal(keras.callbacks.Callback):
     def __init__(self, folder: Path, # where `history.csv` and `epoch-NNN.keras` go
                  config: TrainingConfig, # seed and learning rate
                  listeners: list, # callbacks that count epochs
-                 images: int, # in an epoch
                 ):
         super().__init__()
-        self.folder, self.config, self.listeners, self.images = Path(folder), config, listeners, images
+        self.folder, self.config, self.listeners = Path(folder), config, listeners
         self.rows = read_table(self.folder/'history.csv').to_dict('records') if (self.folder/'history.csv').exists() else []
 
     def on_train_begin(self, logs=None):
         "Tell the listeners what happened so far, from the learning rate it began with"
-        self.model.train_function = self._timed(self.model.train_function)
         if self.config.schedule == 'plateau': self.model.optimizer.learning_rate = self.config.learning_rate
         for row in self.rows:
             for listener in self.listeners: listener.on_epoch_end(int(row['epoch']), dict(row))
 
-    def _timed(self, step):
-        "A training step that notes how long it waited for its batch"
-        def timed_step(batches):
-            began = time.perf_counter()
-            batch = next(batches)
-            self.waited += time.perf_counter() - began
-            logs = step(iter([batch]))
-            self.trained = time.perf_counter() - self.started
-            return logs
-        return timed_step
-
     def on_epoch_begin(self, epoch, logs=None):
         "Dropout's chance depends on seed and epoch alone"
-        self.started, self.waited, self.trained = time.perf_counter(), 0., 0.
         for i, layer in enumerate(o for o in self.model.layers if hasattr(o, 'seed_generator')):
             layer.seed_generator.state.assign([self.config.seed * 1000 + i, epoch * 1_000_000])
 
     def on_epoch_end(self, epoch, logs=None):
         "State first, then history"
         row = {'epoch': epoch} | {name: float(logs[name]) for name in ('loss', 'accuracy', 'val_loss', 'val_accuracy')}
-        row['learning_rate'] = float(logs.get('learning_rate', self.model.optimizer.learning_rate))
         if not np.isfinite(row['loss']): raise ModelError(f"the loss became {row['loss']} in epoch {epoch + 1}: train again with a lower --learning-rate and --restart")
-        self.rows.append(row | {'seconds': round(time.perf_counter() - self.started, 1), 'images_per_second': round(self.images/self.trained, 1),
-                                'waiting': round(self.waited/self.trained, 4)})
+        row['learning_rate'] = float(logs.get('learning_rate', self.model.optimizer.learning_rate))
+        self.rows.append(row | {name: logs[name] for name in ('seconds', 'images_per_second', 'waiting')})
         save_network(self.model, self.folder/f'epoch-{epoch + 1:03d}.keras')
         write_table(pd.DataFrame(self.rows), self.folder/'history.csv')
         for old in self.folder.glob('epoch-*.keras'):
             if old.name != f'epoch-{epoch + 1:03d}.keras': old.unlink()
 
+# %% ../nbs/06_training.ipynb #9cfdc7ca
+class Stopwatch(keras.callbacks.Callback):
+    "Adds to an epoch's logs its seconds, the images trained a second, and the share of that time spent waiting for batches"
+    def __init__(self, images: int, # in an epoch
+                ):
+        super().__init__()
+        self.images = images
+
+    def on_train_begin(self, logs=None):
+        "Time each step from here on"
+        step = self.model.train_function
+        def timed_step(batches):
+            began = time.perf_counter()
+            batch = next(batches)
+            self.waited += time.perf_counter() - began
+            logs = step(iter([batch]))
+            self.trained = time.perf_counter() - self.began
+            return logs
+        self.model.train_function = timed_step
+
+    def on_epoch_begin(self, epoch, logs=None):
+        "From zero"
+        self.began, self.waited, self.trained = time.perf_counter(), 0., 0.
+
+    def on_epoch_end(self, epoch, logs=None):
+        "Validation counts for the seconds, not for the speed"
+        logs.update(seconds=round(time.perf_counter() - self.began, 1), images_per_second=round(self.images/self.trained, 1),
+                    waiting=round(self.waited/self.trained, 4))
+
 # %% ../nbs/06_training.ipynb #48829000
 def _callbacks(run: Path, config: TrainingConfig, images: int) -> tuple[list, Journal]:
-    "Keras's three, and the journal that makes them resumable"
+    "Keras's three, the clock, and the journal that makes them resumable"
     best = keras.callbacks.ModelCheckpoint(run/'best.keras', monitor='val_accuracy', mode='max', save_best_only=True)
     plateau = keras.callbacks.ReduceLROnPlateau(monitor='val_loss', factor=.2, patience=config.plateau, min_lr=1e-6)
     stopping = keras.callbacks.EarlyStopping(monitor='val_accuracy', mode='max', patience=config.patience)
     listeners = [plateau, stopping] if config.schedule == 'plateau' else []
-    journal = Journal(run, config, listeners, images)
+    journal = Journal(run, config, listeners)
     if journal.rows: best.best = max(row['val_accuracy'] for row in journal.rows)
-    return [best, *listeners, journal], journal
+    return [Stopwatch(images), best, *listeners, journal], journal
 
 def _is_finished(rows: list, config: TrainingConfig) -> bool:
     "Whether all epochs are done, or the last `patience` of them brought nothing better"

@@ -64,13 +64,22 @@ def test_evaluating_on_the_release_prints_what_the_cards_state(fer_nb, home):
         assert any(f'{100 * accuracy + shift:.1f} (' in said for shift in (-.1, 0, .1)), said
 
 
-DRAWN = {'baseline': None, 'final': None}               # P1 accuracy on the drawn test faces, measured when the models were shipped
+DRAWN = {'baseline': .4777}                             # P1 accuracy on 806 drawn test faces, measured when the model was shipped
+
+@pytest.fixture(scope='module')
+def drawn_home(fer_nb, tmp_path_factory):
+    "A home with drawn faces, most of them for the test"
+    from fer_nb.acquisition import make_release
+    folder = tmp_path_factory.mktemp('shipped')
+    release = make_release(folder/'release', train=80, validation=80, test=800)
+    assert_ok(fer_nb('prepare', '--source', release, '--noise', '0', home=folder/'home'))
+    return folder/'home'
 
 @pytest.mark.parametrize('name', SHIPPED)
-def test_on_drawn_faces_it_answers_as_when_it_was_shipped(name, fer_nb, prepared_home):
+def test_on_drawn_faces_it_answers_as_when_it_was_shipped(name, fer_nb, drawn_home):
     before = (MODELS/name/'card.json').read_bytes()
-    assert_ok(fer_nb('evaluate', name, home=prepared_home))
-    found = evaluation_of(prepared_home, name)
+    assert_ok(fer_nb('evaluate', name, home=drawn_home))
+    found = evaluation_of(drawn_home, name)
     assert not found['trained_on_these_data']
-    assert abs(found['metrics']['test']['P1']['accuracy']['value'] - DRAWN[name]) <= 2/found['metrics']['test']['P1']['n']
+    assert abs(found['metrics']['test']['P1']['accuracy']['value'] - DRAWN[name]) <= .005
     assert (MODELS/name/'card.json').read_bytes() == before          # figures of other data never reach a card

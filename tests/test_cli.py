@@ -42,7 +42,7 @@ def test_train_writes_a_model_its_card_history_and_curves(trained):
     home, ended = trained
     assert_ok(ended)
     folder = home/'models/baseline'
-    assert {o.name for o in folder.iterdir()} == {'model.keras', 'card.json', 'history.csv', 'curves.png'}
+    assert {o.name for o in folder.iterdir()} == {'model.keras', 'card.json', 'README.md', 'history.csv', 'curves.png'}
     card = json.loads((folder/'card.json').read_text(encoding='utf-8'))
     assert card['training']['epochs'] == 3 and card['data']['source'] == 'release'
     assert len(pd.read_csv(folder/'history.csv')) == 3

@@ -105,7 +105,7 @@ def train(architecture: Annotated[str, typer.Argument(help='Which network: see `
           name: Annotated[Optional[str], typer.Option(help="Folder in models/; default the architecture's name.")] = None,
           epochs: Annotated[Optional[int], typer.Option(help='At most.', rich_help_panel=_SETTINGS)] = None,
           batch_size: Annotated[Optional[int], typer.Option(help='Images a step.', rich_help_panel=_SETTINGS)] = None,
-          optimizer: Annotated[Optional[str], typer.Option(help="'adam' or 'sgd'.", rich_help_panel=_SETTINGS)] = None,
+          optimizer: Annotated[Optional[str], typer.Option(help="'adam', 'sgd' or 'muon'.", rich_help_panel=_SETTINGS)] = None,
           learning_rate: Annotated[Optional[float], typer.Option(help='At the start, or after warming up.', rich_help_panel=_SETTINGS)] = None,
           schedule: Annotated[Optional[str], typer.Option(help="Of the learning rate: 'plateau' (may stop early) or 'cosine'.", rich_help_panel=_SETTINGS)] = None,
           dropout: Annotated[Optional[float], typer.Option(help='Share dropped, 0 to 1.', rich_help_panel=_SETTINGS)] = None,

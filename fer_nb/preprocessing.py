@@ -8,7 +8,7 @@ __all__ = ['MAX_PIXELS', 'SPLIT_WAYS', 'preprocess', 'vote_counts', 'vote_shares
            'evaluation_batches', 'class_weights']
 
 # %% ../nbs/04_preprocessing.ipynb #efb33504
-import hashlib, io
+import hashlib, io, os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from .core import EMOTIONS, IMAGE_SIZE, SPLITS, VOTE_COLUMNS, DataError, ImageError, quiet_stderr
 
 # %% ../nbs/04_preprocessing.ipynb #da7f2fdb
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')     # else off on processors without AVX-512, where training then takes half as long again
 with quiet_stderr():
     import tensorflow as tf
     tf.config.list_physical_devices()       # its complaint about CUDA comes with the first look at the devices

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'SCHEDULES', 'PRECISIONS', 'RECIPES', 'TrainingConfig', 'recipe', 'TrainingData', 'training_data',
-           'default_precision', 'hardware', 'learning_rate_schedule', 'compiled_model', 'Journal', 'Stopwatch', 'train',
-           'read_history', 'read_speed', 'plot_history', 'suggest', 'open_study', 'tune', 'study_table']
+           'default_precision', 'hardware', 'ConvolutionMuon', 'learning_rate_schedule', 'compiled_model', 'Journal',
+           'Stopwatch', 'train', 'read_history', 'read_speed', 'plot_history', 'suggest', 'open_study', 'tune',
+           'study_table']
 
 # %% ../nbs/06_training.ipynb #7ed93b0c
 import hashlib, json, os, re, shutil, sys, time
@@ -28,7 +29,7 @@ from .preprocessing import (Augmentation, class_weights, data_fingerprint, evalu
                                   soft_labels, tf, training_batches)
 
 # %% ../nbs/06_training.ipynb #9557590f
-OPTIMIZERS, SCHEDULES = ('adam', 'sgd'), ('plateau', 'cosine')
+OPTIMIZERS, SCHEDULES = ('adam', 'sgd', 'muon'), ('plateau', 'cosine')
 PRECISIONS = ('auto', 'float32', 'mixed_float16', 'mixed_bfloat16')
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class TrainingConfig:
     model: dict = field(default_factory=dict)   # arguments of its builder
     epochs: int = 15                    # at most
     batch_size: int = 128               # images a step
-    optimizer: str = 'adam'             # 'adam', or 'sgd' with Nesterov momentum 0.9
-    learning_rate: float = 2e-3         # at the start, or after warming up
+    optimizer: str = 'adam'             # 'adam', 'sgd' with Nesterov momentum 0.9, or 'muon'
+    learning_rate: float = 2e-3         # at the start, or after warming up; 'muon' likes five times Adam's
     schedule: str = 'plateau'           # 'plateau': smaller steps, and a stop, where nothing gets better; 'cosine': up, then down to 0
     labels: str = 'soft'                # 'soft': vote shares; 'hard': one-hot
     class_weighted: bool = False        # rare classes count more
@@ -65,7 +66,7 @@ def _check_settings(config: TrainingConfig):
 
 # %% ../nbs/06_training.ipynb #4495e9a9
 RECIPES = {'baseline': dict(schedule='cosine', epochs=40),
-           'final': dict(schedule='cosine', epochs=60, mixup=.2, augmentation=dict(erase=.25))}
+           'final': dict(optimizer='muon', learning_rate=1e-2, schedule='cosine', epochs=40, augmentation=dict(erase=.25))}
 
 def recipe(architecture: str, # a key of `MODELS`
           ) -> TrainingConfig:
@@ -113,6 +114,21 @@ def hardware(precision: str = 'auto', # one of `PRECISIONS`
         with tf.distribute.MirroredStrategy().scope() if len(gpus) > 1 else tf.device('/GPU:0' if gpus else '/CPU:0'): yield policy
     finally: keras.config.set_dtype_policy(before)
 
+# %% ../nbs/06_training.ipynb #c56413d3
+@keras.saving.register_keras_serializable('fer_nb')
+class ConvolutionMuon(keras.optimizers.Muon):
+    "Keras's Muon, extended from matrices to the kernels of convolutions"
+    def _should_use_adamw(self, variable):
+        return len(variable.shape) < 2 or any(name in variable.path for name in self.exclude_layers)
+
+    def _muon_update_step(self, gradient, variable, learning_rate, momentum):
+        self.assign_add(momentum, gradient + (self.momentum - 1) * momentum)
+        ahead = gradient + self.momentum * momentum if self.nesterov else momentum
+        matrix = tf.reshape(ahead, (-1, variable.shape[-1]))
+        step = self.lr_adjust(self.zeropower_via_newtonschulz5(matrix, self.ns_steps))
+        self.assign_sub(variable, learning_rate * tf.reshape(step, variable.shape))
+
+# %% ../nbs/06_training.ipynb #7d879d69
 def learning_rate_schedule(config: TrainingConfig, # schedule, epochs
                   images: int, # in an epoch
                  ): # a number, or Keras's schedule
@@ -127,7 +143,9 @@ def compiled_model(config: TrainingConfig, # architecture, optimizer and its lea
     "An untrained network with optimizer, loss (cross-entropy with the label distribution) and accuracy"
     set_seed(config.seed)
     rate = learning_rate_schedule(config, images)
-    optimizer = {'adam': lambda: keras.optimizers.Adam(rate), 'sgd': lambda: keras.optimizers.SGD(rate, momentum=.9, nesterov=True)}[config.optimizer]()
+    optimizer = {'adam': lambda: keras.optimizers.Adam(rate), 'sgd': lambda: keras.optimizers.SGD(rate, momentum=.9, nesterov=True),
+                 'muon': lambda: ConvolutionMuon(rate, weight_decay=None, adam_weight_decay=None, adam_lr_ratio=1/5,
+                                                 exclude_layers=['block1_conv1', 'emotion'])}[config.optimizer]()
     model = with_fused_normalization(build_model(config.architecture, **config.model))
     model.compile(optimizer, loss='categorical_crossentropy', metrics=['accuracy'])
     return model

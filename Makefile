@@ -4,11 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCE ?= synthetic
 MODEL ?= baseline
-NAME ?= my-$(MODEL)
+NAME ?= $(if $(filter synthetic,$(SOURCE)),drawn,my)-$(MODEL)
 
 # README.md stands one folder above the notebooks that it links to.
 readme = $(BIN)/jupyter nbconvert --log-level ERROR --to markdown --output-dir $(1) --output README nbs/index.ipynb && \
-	sed -i.bak -E 's,\]\(([0-9]{2}_),](nbs/\1,g' $(1)/README.md && rm $(1)/README.md.bak
+	sed -i.bak -E 's,\]\(([0-9]{2}[a-z]?_),](nbs/\1,g' $(1)/README.md && rm $(1)/README.md.bak
 
 .PHONY: help setup pipeline test check notebooks-tested readme clean
 .DEFAULT_GOAL := help

@@ -306,7 +306,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                                  'fer_nb.training._Prune': ('training.html#_prune', 'fer_nb/training.py'),
                                  'fer_nb.training._Prune.__init__': ('training.html#_prune.__init__', 'fer_nb/training.py'),
                                  'fer_nb.training._Prune.on_epoch_end': ('training.html#_prune.on_epoch_end', 'fer_nb/training.py'),
-                                 'fer_nb.training._as_json': ('training.html#_as_json', 'fer_nb/training.py'),
                                  'fer_nb.training._callbacks': ('training.html#_callbacks', 'fer_nb/training.py'),
                                  'fer_nb.training._check_settings': ('training.html#_check_settings', 'fer_nb/training.py'),
                                  'fer_nb.training._discard': ('training.html#_discard', 'fer_nb/training.py'),

@@ -193,7 +193,7 @@ def _menu_train():
     evaluate([name])
 
 def demo(picture: str, # path of a picture of one face; '' draws one
-         name: str = 'baseline', # the model that looks
+         name: str = 'final', # the model that looks
         ):
     "Print what a trained model sees in a picture, as bars"
     import numpy as np

@@ -104,8 +104,8 @@ class Architecture:
         "The configuration as it stands"
         return {name: o.default for name, o in inspect.signature(self.build).parameters.items()}
 
-MODELS = {'baseline': Architecture(build_baseline, 'three convolution blocks, small and fast'),
-          'final': Architecture(build_final, 'VGG-style, double convolutions: larger and slower')}
+MODELS = {'baseline': Architecture(build_baseline, 'three blocks of one convolution'),
+          'final': Architecture(build_final, 'VGG-style, four blocks of two convolutions')}
 
 def build_model(name: str, # a key of `MODELS`
                 **config, # arguments of its builder
@@ -166,9 +166,11 @@ def _figures(metrics: dict) -> list: # markdown table of `card['metrics']`
 def _making(card: dict) -> list: # markdown list: data, recipe, time
     data, training = card.get('data', {}), card.get('training', {})
     counts = ', '.join(f'{data[key]:,} {key.split("_")[0]}' for key in ('train_images', 'validation_images', 'test_images') if key in data)
-    recipe = ', '.join(f'{k} {v}' for k, v in training.items() if v not in ({}, None))
-    return [f"- Data: {data.get('source', 'not said')}; {data.get('split', '?')} split ({counts}); fingerprint `{data.get('fingerprint', '?')}`.",
-            f"- Training: {recipe or 'not said'}.", f"- Date {card['date']}; seed {card.get('seed', '?')}; " + ', '.join(f'{k} {v}' for k, v in card.get('versions', {}).items()) + '.']
+    list_of = lambda settings: ', '.join(f"{k.replace('_', ' ')} {v}" for k, v in settings.items())
+    unused = {'architecture', 'model', 'augmentation', 'augmentation_in_full'} | ({'patience', 'plateau'} if training.get('schedule') == 'cosine' else set())
+    return [f"- Data: {data.get('source', 'not said')}; {data.get('split', '?')} split ({counts}); fingerprint of the table `{data.get('fingerprint', '?')}`.",
+            f"- Network: {list_of(card.get('config') or {}) or 'not said'}.", f"- Augmentation: {list_of(training.get('augmentation_in_full') or {}) or 'none'}.",
+            f"- Training: {list_of({k: v for k, v in training.items() if k not in unused}) or 'not said'}.", f"- Date {card['date']}; seed {card.get('seed', '?')}; " + ', '.join(f'{k} {v}' for k, v in card.get('versions', {}).items()) + '.']
 
 def card_text(card: dict, # from `make_card`
              ) -> str: # markdown
@@ -176,7 +178,7 @@ def card_text(card: dict, # from `make_card`
     about = MODELS[card['architecture']].about if card['architecture'] in MODELS else card['architecture']
     return '\n'.join([f"# {card['name']}", '', f"A network for facial expression recognition: {about}. {card['parameters']:,} parameters, "
         f"{card.get('multiply_adds', 0) / 1e6:,.0f} million multiply-adds a face. It reads a face of 48 × 48 grey pixels from 0 to 1 and answers with the probabilities of "
-        f"{', '.join(card['class_names'])}, in this order; its logarithms are to be divided by the temperature, {card['temperature']:.3f}.", '',
+        f"{', '.join(card['class_names'])}, in this order. They become calibrated when each is raised to the power 1/{card['temperature']:.3f}, the inverse of the temperature, and divided by their sum (`apply_temperature`).", '',
         '## Figures', '', *_figures(card['metrics']), '', '## How it was made', '', *_making(card), '',
         '## Limits', '', *(f'- {o}' for o in card.get('limits', LIMITS)), '', '## Not for', '', *(f'- {o}' for o in card.get('not_for', NOT_FOR)), '',
         '## Licence', '', card.get('licence', LICENCE), ''])

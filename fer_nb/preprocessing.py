@@ -49,7 +49,7 @@ def _from_pil(picture: Image.Image) -> np.ndarray:
         levels = np.asarray(picture)
         if levels.min() < 0 or levels.max() > 65535: raise ImageError(f"the image holds levels from {levels.min()} to {levels.max()}; expected 0 to 65535")
         return levels.astype(np.uint16)
-    if picture.mode in ('L', 'RGB', 'RGBA'): return np.asarray(picture)
+    if picture.mode in ('L', 'RGB', 'RGBA') and 'transparency' not in picture.info: return np.asarray(picture)
     return np.asarray(picture.convert('RGBA' if 'transparency' in picture.info or picture.mode in ('LA', 'PA', 'La', 'RGBa') else 'RGB'))
 
 # %% ../nbs/04_preprocessing.ipynb #b20d1319
@@ -192,8 +192,9 @@ def make_split(df: pd.DataFrame, # rows of a data set, from `read_dataset`
 # %% ../nbs/04_preprocessing.ipynb #98331b33
 def data_fingerprint(df: pd.DataFrame, # rows that take part, from `make_split`
                     ) -> str: # 16 hexadecimal digits
-    "A digest of names, labels, splits and pixels: the same data in any order give the same digits"
-    rows = sorted('|'.join(map(str, row)) for row in df[['filename', 'label', 'split', 'pixel_hash']].itertuples(index=False))
+    "A digest of names, labels, votes, splits and pixels: the same data in any order give the same digits"
+    table = df[['filename', 'label', 'split', 'pixel_hash']].assign(votes=[vote.tolist() for vote in vote_counts(df)])
+    rows = sorted('|'.join(map(str, row)) for row in table.itertuples(index=False))
     return hashlib.blake2b('\n'.join(rows).encode(), digest_size=8).hexdigest()
 
 # %% ../nbs/04_preprocessing.ipynb #6387749e

@@ -236,7 +236,7 @@ def _open_run(run: Path, config: TrainingConfig, about: dict, restart: bool):
     if restart: _discard(run)
     if begun.exists():
         was = read_json(begun)
-        if changed := [key for key in settings if was.get(key) != _as_json(settings[key])]:
+        if changed := [key for key in settings if was.get(key) != json.loads(json.dumps(settings[key]))]:
             raise ModelError(f"{run.parent} holds an unfinished training with other {', '.join(changed)}: go on with its settings ({begun}), "
                              "begin anew with --restart, or choose another --name")
     else: write_json(settings, begun)
@@ -248,8 +248,7 @@ def _discard(run: Path):
     os.replace(run, gone)
     shutil.rmtree(gone, ignore_errors=True)
 
-def _as_json(value): return list(map(_as_json, value)) if isinstance(value, (list, tuple)) else (
-    {k: _as_json(v) for k, v in value.items()} if isinstance(value, dict) else value)
+
 
 # %% ../nbs/06_training.ipynb #a2a433c1
 def _fit(model, data: TrainingData, config: TrainingConfig, callbacks, first_epoch=0):
@@ -295,7 +294,7 @@ def _finished(folder: Path, config: TrainingConfig, about: dict) -> pd.DataFrame
     if not (folder/'card.json').exists() or not (folder/'history.csv').exists(): return None
     card = read_json(folder/'card.json')
     was, now = card.get('training', {}) | {'data': card.get('data')}, asdict(config) | {'data': about}
-    if changed := [key for key in now if was.get(key) != _as_json(now[key])]:
+    if changed := [key for key in now if was.get(key) != json.loads(json.dumps(now[key]))]:
         raise ModelError(f"{folder} holds a model with other {', '.join(changed)}: give yours another --name, or replace that one with --restart")
     return read_table(folder/'history.csv')
 
@@ -305,10 +304,11 @@ def _keep_best(run: Path, name: str, config: TrainingConfig, data: TrainingData,
     best = history.loc[history.val_accuracy.idxmax()]
     model = build_model(config.architecture, **config.model)
     model.set_weights(load_network(run/'best.keras').get_weights())
-    training = asdict(config) | {'computed_in': policy, 'best_epoch': int(best.epoch) + 1, 'epochs_run': len(history),
+    augmentation = None if config.augmentation is None else asdict(Augmentation(**config.augmentation))
+    training = asdict(config) | {'augmentation_in_full': augmentation, 'computed_in': policy, 'best_epoch': int(best.epoch) + 1, 'epochs_run': len(history),
                                  'seconds': round(float(history.seconds.sum())), 'validation_accuracy': round(float(best.val_accuracy), 4)}
     shutil.rmtree(models_dir()/name/'evaluation', ignore_errors=True)      # of an earlier network
-    folder = save_model(model, make_card(model, name, config.architecture, config=config.model, training=training, seed=config.seed, data=data.about))
+    folder = save_model(model, make_card(model, name, config.architecture, config=MODELS[config.architecture].defaults | config.model, training=training, seed=config.seed, data=data.about))
     write_table(history, folder/'history.csv')
     figure = plot_history(history)
     with atomic_write(folder/'curves.png', 'wb') as f: figure.savefig(f, format='png', dpi=120)
@@ -326,7 +326,8 @@ def read_history(history: pd.DataFrame, # from `train`
     rising = len(after) >= 3 and after.val_loss.iloc[-1] > 1.05 * history.val_loss.min()
     text = f"Best in epoch {int(best.epoch) + 1} of {len(history)}: {best.val_accuracy:.1%} on validation, {best.accuracy:.1%} in training. "
     if len(history) >= 3 and (rising or gap > 5): return text + f"Overfitting: training is {gap:.1f} points ahead{' and the validation loss rises' if rising else ''}."
-    if best.epoch >= len(history) - 2: return text + "Underfitting: the best epoch is at the end, so longer training may help."
+    annealed = history.learning_rate.iloc[-1] < .05 * history.learning_rate.max()       # then the last epochs are the best by design
+    if best.epoch >= len(history) - 2 and not annealed: return text + "Underfitting: the best epoch is at the end, so longer training may help."
     return text + "Neither clear over- nor underfitting: the curves have settled close together."
 
 def read_speed(history: pd.DataFrame, # from `train`
@@ -364,7 +365,7 @@ def suggest(trial: optuna.Trial, # asks
     "A configuration with learning rate, optimizer and dropout from the tuner (tree-structured Parzen estimator, Bergstra et al. 2011)"
     if isinstance(trial, optuna.Trial):     # chance depends on the trial's number: no two processes draw the same
         trial.study.sampler = optuna.samplers.TPESampler(seed=config.seed + trial.number, n_startup_trials=6, constant_liar=True)
-    changes = dict(learning_rate=trial.suggest_float('learning_rate', 1e-4, 1e-2, log=True),
+    changes = dict(learning_rate=trial.suggest_float('learning_rate', 1e-4, 1e-1, log=True),
                    optimizer=trial.suggest_categorical('optimizer', OPTIMIZERS),
                    model=config.model | {'dropout': trial.suggest_float('dropout', .1, .5)})
     return TrainingConfig(**(asdict(config) | changes))

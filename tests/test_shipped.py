@@ -8,8 +8,8 @@ from conftest import assert_ok
 from test_release import RELEASE
 
 MODELS = Path(__file__).parents[1]/'models'
-SHIPPED = [name for name in ('baseline', 'final') if (MODELS/name/'card.json').exists()]
-MEGABYTES = {'baseline': 5, 'final': 24}
+SHIPPED = ('baseline', 'final')
+MEGABYTES = 5
 
 
 def card_of(name): return json.loads((MODELS/name/'card.json').read_text(encoding='utf-8'))
@@ -33,7 +33,7 @@ def test_a_shipped_model_is_whole_and_small(name):
     from fer_nb.models import load_model
     model, card = load_model(MODELS/name)
     assert model.count_params() == card['parameters']
-    assert (MODELS/name/'model.keras').stat().st_size < MEGABYTES[name] * 1e6
+    assert (MODELS/name/'model.keras').stat().st_size < MEGABYTES * 1e6
     assert {type(layer).__module__.split('.')[0] for layer in model.layers} == {'keras'}       # opens without this package
 
 
@@ -46,17 +46,23 @@ def test_its_page_is_made_from_its_card(name):
 @pytest.mark.parametrize('name', SHIPPED)
 def test_it_was_trained_by_the_recipe_that_stands_in_the_repository(name):
     from dataclasses import asdict
+    from fer_nb.models import MODELS as networks
+    from fer_nb.preprocessing import Augmentation
     from fer_nb.training import recipe
-    stated = card_of(name)['training']
-    assert {key: stated[key] for key in asdict(recipe(name))} == json.loads(json.dumps(asdict(recipe(name))))
+    card, recipe = card_of(name), recipe(name)
+    as_json = lambda value: json.loads(json.dumps(value))
+    assert {key: card['training'][key] for key in asdict(recipe)} == as_json(asdict(recipe))
+    assert card['config'] == as_json(networks[name].defaults | recipe.model)
+    assert card['training']['augmentation_in_full'] == as_json(asdict(Augmentation(**recipe.augmentation)))
 
 
 @pytest.mark.skipif(not RELEASE.exists(), reason='no copy of the release beside this repository')
 def test_evaluating_on_the_release_prints_what_the_cards_state(fer_nb, home):
     assert_ok(fer_nb('prepare', '--source', RELEASE, home=home))
-    for name in SHIPPED: shutil.copytree(MODELS/name, home/'models'/name, ignore=shutil.ignore_patterns('evaluation', 'run'))
-    said = assert_ok(fer_nb('evaluate', *SHIPPED, home=home)).out
-    for name in SHIPPED:
+    names = [name for name in SHIPPED if 'test' in card_of(name)['metrics']]       # `final` is still being improved on validation: no look at the test
+    for name in names: shutil.copytree(MODELS/name, home/'models'/name, ignore=shutil.ignore_patterns('evaluation', 'run'))
+    said = assert_ok(fer_nb('evaluate', *names, home=home)).out
+    for name in names:
         found, stated = evaluation_of(home, name), card_of(name)
         assert found['trained_on_these_data']
         assert_same(found, stated)
@@ -64,7 +70,7 @@ def test_evaluating_on_the_release_prints_what_the_cards_state(fer_nb, home):
         assert any(f'{100 * accuracy + shift:.1f} (' in said for shift in (-.1, 0, .1)), said
 
 
-DRAWN = {'baseline': .4777}                             # P1 accuracy on 806 drawn test faces, measured when the model was shipped
+DRAWN = {'baseline': .4777, 'final': .4578}                           # P1 accuracy on 806 drawn test faces, measured when the model was shipped
 
 @pytest.fixture(scope='module')
 def drawn_home(fer_nb, tmp_path_factory):

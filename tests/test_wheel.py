@@ -51,7 +51,7 @@ def inside(environment, elsewhere):
 def test_the_wheel_holds_the_package_and_the_models(wheel, tree):
     held = set(zipfile.ZipFile(wheel).namelist())
     modules = {f'fer_nb/{o.name}' for o in (tree/'fer_nb').glob('*.py')}
-    models = {f'fer_nb/_shipped/final/{file}' for file in ('model.keras', 'card.json')}
+    models = {f'fer_nb/_shipped/{name}/{file}' for name in ('baseline', 'final') for file in ('model.keras', 'card.json')}
     assert 'fer_nb/cli.py' in modules
     assert modules | models <= held
     assert not [o for o in held if 'mine' in o]             # what somebody trained in the checkout stays there

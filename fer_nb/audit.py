@@ -41,6 +41,7 @@ def _grouped_mean(values, groups, seed: int = 42, resamples: int = 1000) -> dict
     low, high = np.percentile(samples[:, 0]/samples[:, 1], [2.5, 97.5])
     return dict(value=float(values.mean()), low=float(low), high=float(high))
 
+# %% ../nbs/07b_audit.ipynb #925c772c
 def _share(right, groups=None) -> dict: # images, accuracy and its 95 % interval, 0–1 (NaN without images): Wilson's, or of the bootstrap over groups
     if not len(right): return dict(images=0, accuracy=np.nan, low=np.nan, high=np.nan)
     if groups is not None:

@@ -271,6 +271,7 @@ def training_batches(images, # uint8 (n, 48, 48)
     epochs = tf.data.Dataset.range(first_epoch, 2**31)
     return _steady(epochs.flat_map(epoch_batches).map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(4))
 
+# %% ../nbs/04_preprocessing.ipynb #8961434b
 def _mix(x, y, seed, alpha):
     "Each image and its label blended with the one at the mirrored place in the batch (Zhang et al. 2018)"
     gammas = tf.random.stateless_gamma([2, tf.shape(x)[0]], seed, alpha)       # two gammas make a beta

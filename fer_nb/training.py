@@ -117,7 +117,7 @@ def hardware(precision: str = 'auto', # one of `PRECISIONS`
 # %% ../nbs/06_training.ipynb #c56413d3
 @keras.saving.register_keras_serializable('fer_nb')
 class ConvolutionMuon(keras.optimizers.Muon):
-    "Keras's Muon, extended from matrices to the kernels of convolutions"
+    "Keras's Muon (Jordan et al. 2024), extended from matrices to the kernels of convolutions: (h, w, c, k) is taken as (h·w·c, k)"
     def _should_use_adamw(self, variable):
         return len(variable.shape) < 2 or any(name in variable.path for name in self.exclude_layers)
 

@@ -59,14 +59,14 @@ def test_it_was_trained_by_the_recipe_that_stands_in_the_repository(name):
 @pytest.mark.skipif(not RELEASE.exists(), reason='no copy of the release beside this repository')
 def test_evaluating_on_the_release_prints_what_the_cards_state(fer_nb, home):
     assert_ok(fer_nb('prepare', '--source', RELEASE, home=home))
-    names = [name for name in SHIPPED if 'test' in card_of(name)['metrics']]       # `final` is still being improved on validation: no look at the test
-    for name in names: shutil.copytree(MODELS/name, home/'models'/name, ignore=shutil.ignore_patterns('evaluation', 'run'))
-    said = assert_ok(fer_nb('evaluate', *names, home=home)).out
-    for name in names:
+    for name in SHIPPED:
+        shutil.copytree(MODELS/name, home/'models'/name, ignore=shutil.ignore_patterns('evaluation', 'run'))
+        split = 'test' if 'test' in card_of(name)['metrics'] else 'validation'      # a model that is still being improved never sees the test
+        said = assert_ok(fer_nb('evaluate', name, '--split', split, home=home)).out
         found, stated = evaluation_of(home, name), card_of(name)
         assert found['trained_on_these_data']
         assert_same(found, stated)
-        accuracy = stated['metrics']['test']['P2']['accuracy']['value']
+        accuracy = stated['metrics'][split]['P2']['accuracy']['value']
         assert any(f'{100 * accuracy + shift:.1f} (' in said for shift in (-.1, 0, .1)), said
 
 

@@ -78,17 +78,18 @@ def build_baseline(widths: tuple = (32, 64, 128), # channels of each block
     for number, width in enumerate(widths, 1): x = _block(x, number, width, 1, dropout if number == len(widths) else 0, l2)
     return _network('baseline', x, inputs, dense, dropout, l2)
 
-# %% ../nbs/05_models.ipynb #0e4179bb
+# %% ../nbs/05_models.ipynb #d8815933
 def build_final(widths: tuple = (24, 48, 96, 192), # channels of each block
+                convolutions: tuple = (2, 2, 2, 2), # in each block
                 dense: int = 256, # units of the hidden layer
                 dropout: tuple = (0, 0, 0, .2, .5), # share dropped after each block and before the output; a number: only around the hidden layer
                 averaged: bool = True, # the last picture goes into the hidden layer as its mean, not pixel by pixel
                 l2: float = 1e-4, # weight decay on the kernels
                ) -> keras.Model: # float32 (b, 48, 48, 1), 0–1 -> float32 (b, 8), probabilities in the order of `EMOTIONS`
-    "VGG-style: blocks of two convolutions and a hidden layer; 0.7 million parameters as it stands"
+    "VGG-style: blocks of two or three convolutions and a hidden layer; 0.7 million parameters as it stands"
     x = inputs = layers.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name='face')
     *after_block, before_output = (0,)*(len(widths) - 1) + (dropout, dropout) if np.isscalar(dropout) else dropout
-    for number, (width, share) in enumerate(zip(widths, after_block, strict=True), 1): x = _block(x, number, width, 2, share, l2)
+    for number, (width, count, share) in enumerate(zip(widths, convolutions, after_block, strict=True), 1): x = _block(x, number, width, count, share, l2)
     if averaged: x = layers.GlobalAveragePooling2D(name='average')(x)
     return _network('final', x, inputs, dense, before_output, l2)
 
@@ -105,7 +106,7 @@ class Architecture:
         return {name: o.default for name, o in inspect.signature(self.build).parameters.items()}
 
 MODELS = {'baseline': Architecture(build_baseline, 'three blocks of one convolution'),
-          'final': Architecture(build_final, 'VGG-style, four blocks of two convolutions')}
+          'final': Architecture(build_final, 'VGG-style, four blocks of two or three convolutions')}
 
 def build_model(name: str, # a key of `MODELS`
                 **config, # arguments of its builder

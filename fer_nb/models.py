@@ -83,11 +83,13 @@ def build_final(widths: tuple = (24, 48, 96, 192), # channels of each block
                 convolutions: tuple = (2, 2, 2, 2), # in each block
                 dense: int = 256, # units of the hidden layer
                 dropout: tuple = (0, 0, 0, .2, .5), # share dropped after each block and before the output; a number: only around the hidden layer
+                standardised: bool = False, # each face first gets mean 0 and variance 1
                 averaged: bool = True, # the last picture goes into the hidden layer as its mean, not pixel by pixel
                 l2: float = 1e-4, # weight decay on the kernels
                ) -> keras.Model: # float32 (b, 48, 48, 1), 0–1 -> float32 (b, 8), probabilities in the order of `EMOTIONS`
     "VGG-style: blocks of two or three convolutions and a hidden layer; 0.7 million parameters as it stands"
     x = inputs = layers.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name='face')
+    if standardised: x = layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, epsilon=1e-4, name='standardised')(x)
     *after_block, before_output = (0,)*(len(widths) - 1) + (dropout, dropout) if np.isscalar(dropout) else dropout
     for number, (width, count, share) in enumerate(zip(widths, convolutions, after_block, strict=True), 1): x = _block(x, number, width, count, share, l2)
     if averaged: x = layers.GlobalAveragePooling2D(name='average')(x)

@@ -217,8 +217,8 @@ def write_card(card: dict, # from `make_card`
                folder: Path, # the model's
               ):
     "Write `card.json`, and `README.md` made from it"
-    with atomic_write(folder/'README.md') as f: f.write(card_text(card))
     write_json(card, folder/'card.json')
+    with atomic_write(folder/'README.md') as f: f.write(card_text(read_json(folder/'card.json')))     # as JSON has it: tuples are lists there
 
 # %% ../nbs/05_models.ipynb #87a5eb42
 def check_card(card: dict, # from `card.json`

@@ -14,7 +14,9 @@ MEGABYTES = 5
 
 def card_of(name): return json.loads((MODELS/name/'card.json').read_text(encoding='utf-8'))
 
-def evaluation_of(home, name): return json.loads((home/'models'/name/'evaluation'/'metrics.json').read_text(encoding='utf-8'))
+def evaluation_of(home, name, split='test'):
+    folder = home/'models'/name/'evaluation'/('validation' if split == 'validation' else '')
+    return json.loads((folder/'metrics.json').read_text(encoding='utf-8'))
 
 def assert_same(found, stated):
     "Accuracy to within two images, calibration and temperature to within a hundredth"
@@ -63,7 +65,7 @@ def test_evaluating_on_the_release_prints_what_the_cards_state(fer_nb, home):
         shutil.copytree(MODELS/name, home/'models'/name, ignore=shutil.ignore_patterns('evaluation', 'run'))
         split = 'test' if 'test' in card_of(name)['metrics'] else 'validation'      # a model that is still being improved never sees the test
         said = assert_ok(fer_nb('evaluate', name, '--split', split, home=home)).out
-        found, stated = evaluation_of(home, name), card_of(name)
+        found, stated = evaluation_of(home, name, split), card_of(name)
         assert found['trained_on_these_data']
         assert_same(found, stated)
         accuracy = stated['metrics'][split]['P2']['accuracy']['value']

@@ -87,7 +87,7 @@ def build_final(widths: tuple = (24, 48, 96, 192), # channels of each block
                 averaged: bool = True, # the last picture goes into the hidden layer as its mean, not pixel by pixel
                 l2: float = 1e-4, # weight decay on the kernels
                ) -> keras.Model: # float32 (b, 48, 48, 1), 0–1 -> float32 (b, 8), probabilities in the order of `EMOTIONS`
-    "VGG-style: blocks of two or three convolutions and a hidden layer; 0.7 million parameters as it stands"
+    "VGG-style: blocks of convolutions and a hidden layer; 0.7 million parameters as it stands"
     x = inputs = layers.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name='face')
     if standardised: x = layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, epsilon=1e-4, name='standardised')(x)
     *after_block, before_output = (0,)*(len(widths) - 1) + (dropout, dropout) if np.isscalar(dropout) else dropout
@@ -108,7 +108,7 @@ class Architecture:
         return {name: o.default for name, o in inspect.signature(self.build).parameters.items()}
 
 MODELS = {'baseline': Architecture(build_baseline, 'three blocks of one convolution'),
-          'final': Architecture(build_final, 'VGG-style, four blocks of two or three convolutions')}
+          'final': Architecture(build_final, 'VGG-style, four blocks of convolutions')}
 
 def build_model(name: str, # a key of `MODELS`
                 **config, # arguments of its builder

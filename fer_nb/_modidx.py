@@ -307,6 +307,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                                  'fer_nb.training._Prune.__init__': ('training.html#_prune.__init__', 'fer_nb/training.py'),
                                  'fer_nb.training._Prune.on_epoch_end': ('training.html#_prune.on_epoch_end', 'fer_nb/training.py'),
                                  'fer_nb.training._callbacks': ('training.html#_callbacks', 'fer_nb/training.py'),
+                                 'fer_nb.training._changed': ('training.html#_changed', 'fer_nb/training.py'),
                                  'fer_nb.training._check_settings': ('training.html#_check_settings', 'fer_nb/training.py'),
                                  'fer_nb.training._discard': ('training.html#_discard', 'fer_nb/training.py'),
                                  'fer_nb.training._finished': ('training.html#_finished', 'fer_nb/training.py'),

@@ -230,13 +230,17 @@ def _is_finished(rows: list, config: TrainingConfig) -> bool:
     return bool(rows) and len(rows) - 1 - int(np.argmax(accuracies)) >= config.patience
 
 # %% ../nbs/06_training.ipynb #a0988eb6
+def _changed(was: dict, now: dict) -> list: # keys
+    "What differs between settings read from a file and settings at hand, as JSON has them"
+    return [key for key, value in json.loads(json.dumps(now)).items() if was.get(key) != value]
+
 def _open_run(run: Path, config: TrainingConfig, about: dict, restart: bool):
     "A run folder for these settings and data: new, or the unfinished one"
     begun, settings = run/'config.json', asdict(config) | {'data': about}
     if restart: _discard(run)
     if begun.exists():
         was = read_json(begun)
-        if changed := [key for key in settings if was.get(key) != json.loads(json.dumps(settings[key]))]:
+        if changed := _changed(was, settings):
             raise ModelError(f"{run.parent} holds an unfinished training with other {', '.join(changed)}: go on with its settings ({begun}), "
                              "begin anew with --restart, or choose another --name")
     else: write_json(settings, begun)
@@ -247,8 +251,6 @@ def _discard(run: Path):
     gone = run.with_name(f'.{run.name}.{time.time_ns()}')
     os.replace(run, gone)
     shutil.rmtree(gone, ignore_errors=True)
-
-
 
 # %% ../nbs/06_training.ipynb #a2a433c1
 def _fit(model, data: TrainingData, config: TrainingConfig, callbacks, first_epoch=0):
@@ -294,7 +296,7 @@ def _finished(folder: Path, config: TrainingConfig, about: dict) -> pd.DataFrame
     if not (folder/'card.json').exists() or not (folder/'history.csv').exists(): return None
     card = read_json(folder/'card.json')
     was, now = card.get('training', {}) | {'data': card.get('data')}, asdict(config) | {'data': about}
-    if changed := [key for key in now if was.get(key) != json.loads(json.dumps(now[key]))]:
+    if changed := _changed(was, now):
         raise ModelError(f"{folder} holds a model with other {', '.join(changed)}: give yours another --name, or replace that one with --restart")
     return read_table(folder/'history.csv')
 

@@ -71,7 +71,7 @@ def with_fused_normalization(model: keras.Model, # a network of Keras's layers, 
 def build_baseline(widths: tuple = (32, 64, 128), # channels of each block
                    dense: int = 128, # units of the hidden layer
                    dropout: float = .3, # share dropped before the hidden layer and before the output
-                   l2: float = 0., # weight decay on the kernels
+                   l2: float = 0., # of the penalty on the kernels: times the sum of their squares
                   ) -> keras.Model: # float32 (b, 48, 48, 1), 0–1 -> float32 (b, 8), probabilities in the order of `EMOTIONS`
     "Three convolution blocks and a hidden layer; 0.7 million parameters as it stands"
     x = inputs = layers.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name='face')
@@ -79,15 +79,15 @@ def build_baseline(widths: tuple = (32, 64, 128), # channels of each block
     return _network('baseline', x, inputs, dense, dropout, l2)
 
 # %% ../nbs/05_models.ipynb #d8815933
-def build_final(widths: tuple = (24, 48, 96, 192), # channels of each block
-                convolutions: tuple = (2, 2, 2, 2), # in each block
+def build_final(widths: tuple = (32, 64, 128, 256), # channels of each block
+                convolutions: tuple = (2, 2, 3, 3), # in each block
                 dense: int = 256, # units of the hidden layer
                 dropout: tuple = (0, 0, 0, .2, .5), # share dropped after each block and before the output; a number: only around the hidden layer
-                standardised: bool = False, # each face first gets mean 0 and variance 1
+                standardised: bool = True, # each face first gets mean 0 and variance 1
                 averaged: bool = True, # the last picture goes into the hidden layer as its mean, not pixel by pixel
-                l2: float = 1e-4, # weight decay on the kernels
+                l2: float = 0., # of the penalty on the kernels: times the sum of their squares
                ) -> keras.Model: # float32 (b, 48, 48, 1), 0–1 -> float32 (b, 8), probabilities in the order of `EMOTIONS`
-    "VGG-style: blocks of convolutions and a hidden layer; 0.7 million parameters as it stands"
+    "VGG-style: blocks of convolutions and a hidden layer; 2.0 million parameters as it stands"
     x = inputs = layers.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name='face')
     if standardised: x = layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, epsilon=1e-4, name='standardised')(x)
     *after_block, before_output = (0,)*(len(widths) - 1) + (dropout, dropout) if np.isscalar(dropout) else dropout

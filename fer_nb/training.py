@@ -41,6 +41,7 @@ class TrainingConfig:
     batch_size: int = 128               # images a step
     optimizer: str = 'adam'             # 'adam', 'sgd' with Nesterov momentum 0.9, or 'muon'
     learning_rate: float = 2e-3         # at the start, or after warming up; 'muon' likes five times Adam's
+    weight_decay: float = 0.            # of 'muon': times the learning rate, the share of a kernel that each step takes away
     schedule: str = 'plateau'           # 'plateau': smaller steps, and a stop, where nothing gets better; 'cosine': up, then down to 0
     labels: str = 'soft'                # 'soft': vote shares; 'hard': one-hot
     class_weighted: bool = False        # rare classes count more
@@ -61,12 +62,13 @@ def _check_settings(config: TrainingConfig):
         if (value := getattr(config, name)) not in allowed: raise ModelError(f"{name} {value!r} is unknown: expected {', '.join(allowed)}")
     for name in ('epochs', 'batch_size', 'learning_rate', 'patience', 'plateau'):
         if not (value := getattr(config, name)) > 0: raise ModelError(f"{name} is {value}; it has to be above 0")
-    if not config.mixup >= 0: raise ModelError(f"mixup is {config.mixup}; it has to be 0 or above")
+    for name in ('mixup', 'weight_decay'):
+        if not (value := getattr(config, name)) >= 0: raise ModelError(f"{name} is {value}; it has to be 0 or above")
     if not 0 <= config.seed < 2**32: raise ModelError(f"seed is {config.seed}; it has to be from 0 to {2**32 - 1}")
 
 # %% ../nbs/06_training.ipynb #4495e9a9
 RECIPES = {'baseline': dict(schedule='cosine', epochs=40),
-           'final': dict(optimizer='muon', learning_rate=1e-2, schedule='cosine', epochs=40, augmentation=dict(erase=.25))}
+           'final': dict(optimizer='muon', learning_rate=1e-2, weight_decay=.1, schedule='cosine', epochs=70, augmentation=dict(erase=.25))}
 
 def recipe(architecture: str, # a key of `MODELS`
           ) -> TrainingConfig:
@@ -144,7 +146,7 @@ def compiled_model(config: TrainingConfig, # architecture, optimizer and its lea
     set_seed(config.seed)
     rate = learning_rate_schedule(config, images)
     optimizer = {'adam': lambda: keras.optimizers.Adam(rate), 'sgd': lambda: keras.optimizers.SGD(rate, momentum=.9, nesterov=True),
-                 'muon': lambda: ConvolutionMuon(rate, weight_decay=None, adam_weight_decay=None, adam_lr_ratio=1/5,
+                 'muon': lambda: ConvolutionMuon(rate, weight_decay=config.weight_decay or None, adam_weight_decay=None, adam_lr_ratio=1/5,
                                                  exclude_layers=['block1_conv1', 'emotion'])}[config.optimizer]()
     model = with_fused_normalization(build_model(config.architecture, **config.model))
     model.compile(optimizer, loss='categorical_crossentropy', metrics=['accuracy'])

@@ -68,7 +68,8 @@ def _check_settings(config: TrainingConfig):
 
 # %% ../nbs/06_training.ipynb #4495e9a9
 RECIPES = {'baseline': dict(schedule='cosine', epochs=40),
-           'final': dict(optimizer='muon', learning_rate=1e-2, weight_decay=.1, schedule='cosine', epochs=70, augmentation=dict(erase=.25))}
+           'final': dict(optimizer='muon', learning_rate=1e-2, weight_decay=.1, schedule='cosine', epochs=60, mixup=.2,
+                        augmentation=dict(rotation=15., zoom=.15, shift=.1, erase=.25))}
 
 def recipe(architecture: str, # a key of `MODELS`
           ) -> TrainingConfig:

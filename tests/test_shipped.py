@@ -72,7 +72,7 @@ def test_evaluating_on_the_release_prints_what_the_cards_state(fer_nb, home):
         assert any(f'{100 * accuracy + shift:.1f} (' in said for shift in (-.1, 0, .1)), said
 
 
-DRAWN = {'baseline': .4777, 'final': .4553}                           # P1 accuracy on 806 drawn test faces, measured when the model was shipped
+DRAWN = {'baseline': .4777, 'final': .4690}                           # P1 accuracy on 806 drawn test faces, measured when the model was shipped
 
 @pytest.fixture(scope='module')
 def drawn_home(fer_nb, tmp_path_factory):

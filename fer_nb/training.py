@@ -41,7 +41,7 @@ class TrainingConfig:
     batch_size: int = 128               # images a step
     optimizer: str = 'adam'             # 'adam', 'sgd' with Nesterov momentum 0.9, or 'muon'
     learning_rate: float = 2e-3         # at the start, or after warming up; 'muon' likes five times Adam's
-    weight_decay: float = 0.            # of 'muon': times the learning rate, the share of a kernel that each step takes away
+    weight_decay: float = 0.            # times the learning rate: the share of itself that a weight loses in each step; 'muon' spares what it leaves to Adam
     schedule: str = 'plateau'           # 'plateau': smaller steps, and a stop, where nothing gets better; 'cosine': up, then down to 0
     labels: str = 'soft'                # 'soft': vote shares; 'hard': one-hot
     class_weighted: bool = False        # rare classes count more
@@ -64,6 +64,8 @@ def _check_settings(config: TrainingConfig):
         if not (value := getattr(config, name)) > 0: raise ModelError(f"{name} is {value}; it has to be above 0")
     for name in ('mixup', 'weight_decay'):
         if not (value := getattr(config, name)) >= 0: raise ModelError(f"{name} is {value}; it has to be 0 or above")
+    if unknown := set(config.augmentation or {}) - set(asdict(Augmentation())):
+        raise ModelError(f"augmentation has no {', '.join(sorted(unknown))}: expected {', '.join(asdict(Augmentation()))}")
     if not 0 <= config.seed < 2**32: raise ModelError(f"seed is {config.seed}; it has to be from 0 to {2**32 - 1}")
 
 # %% ../nbs/06_training.ipynb #4495e9a9
@@ -146,8 +148,10 @@ def compiled_model(config: TrainingConfig, # architecture, optimizer and its lea
     "An untrained network with optimizer, loss (cross-entropy with the label distribution) and accuracy"
     set_seed(config.seed)
     rate = learning_rate_schedule(config, images)
-    optimizer = {'adam': lambda: keras.optimizers.Adam(rate), 'sgd': lambda: keras.optimizers.SGD(rate, momentum=.9, nesterov=True),
-                 'muon': lambda: ConvolutionMuon(rate, weight_decay=config.weight_decay or None, adam_weight_decay=None, adam_lr_ratio=1/5,
+    decay = config.weight_decay or None
+    optimizer = {'adam': lambda: keras.optimizers.Adam(rate, weight_decay=decay),
+                 'sgd': lambda: keras.optimizers.SGD(rate, momentum=.9, nesterov=True, weight_decay=decay),
+                 'muon': lambda: ConvolutionMuon(rate, weight_decay=decay, adam_weight_decay=None, adam_lr_ratio=1/5,
                                                  exclude_layers=['block1_conv1', 'emotion'])}[config.optimizer]()
     model = with_fused_normalization(build_model(config.architecture, **config.model))
     model.compile(optimizer, loss='categorical_crossentropy', metrics=['accuracy'])
@@ -234,8 +238,10 @@ def _is_finished(rows: list, config: TrainingConfig) -> bool:
 
 # %% ../nbs/06_training.ipynb #a0988eb6
 def _changed(was: dict, now: dict) -> list: # keys
-    "What differs between settings read from a file and settings at hand, as JSON has them"
-    return [key for key, value in json.loads(json.dumps(now)).items() if was.get(key) != value]
+    "What differs between settings read from a file and settings at hand, as JSON has them; a setting that is younger than the file had its default"
+    as_json = lambda value: json.loads(json.dumps(value))
+    was = as_json(asdict(TrainingConfig())) | was
+    return [key for key, value in as_json(now).items() if was.get(key) != value]
 
 def _open_run(run: Path, config: TrainingConfig, about: dict, restart: bool):
     "A run folder for these settings and data: new, or the unfinished one"
@@ -332,6 +338,7 @@ def read_history(history: pd.DataFrame, # from `train`
     text = f"Best in epoch {int(best.epoch) + 1} of {len(history)}: {best.val_accuracy:.1%} on validation, {best.accuracy:.1%} in training. "
     if len(history) >= 3 and (rising or gap > 5): return text + f"Overfitting: training is {gap:.1f} points ahead{' and the validation loss rises' if rising else ''}."
     annealed = history.learning_rate.iloc[-1] < .05 * history.learning_rate.max()       # then the last epochs are the best by design
+    if gap < -5: return text + f"Training is {-gap:.1f} points behind: augmentation, mixup and dropout make it the harder task."
     if best.epoch >= len(history) - 2 and not annealed: return text + "Underfitting: the best epoch is at the end, so longer training may help."
     return text + "Neither clear over- nor underfitting: the curves have settled close together."
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'METRICS', 'PROBABILITY_COLUMNS', 'SUBSETS', 'check_predictions', 'protocol', 'reliability_bins',
-           'expected_calibration_error', 'bootstrap_weights', 'metrics', 'one_vs_rest', 'per_class_report',
-           'write_figure', 'plot_confusion_matrix', 'plot_report', 'plot_roc', 'plot_precision_recall',
+           'expected_calibration_error', 'bootstrap_weights', 'metrics', 'one_vs_rest', 'per_class_report', 'titled',
+           'emotion_axis', 'write_figure', 'plot_confusion_matrix', 'plot_report', 'plot_roc', 'plot_precision_recall',
            'apply_temperature', 'fit_temperature', 'plot_reliability', 'confident_mistakes', 'plot_confident_mistakes',
            'predict', 'training_twins', 'evaluation_rows', 'select', 'mcnemar', 'read_predictions', 'compare',
            'evaluate', 'metrics_table']
@@ -169,11 +169,19 @@ def per_class_report(probabilities, # float (n, 8), rows sum to 1
     return report.join(one_vs_rest(probabilities, labels)[['auc', 'average_precision']])
 
 # %% ../nbs/07_evaluation.ipynb #4c39d83d
-def _title(fig, finding, where):
+def titled(fig, # a Matplotlib figure
+           finding: str, # what it shows
+           where: str = '', # model, images, protocol
+          ): # the same figure
+    "Set a figure's title: the finding, under it what it was found on"
     fig.suptitle(finding + (f'\n{where}' if where else ''), fontsize=11)
     return fig
 
-def _emotion_axis(ax, axis='y', names=EMOTIONS): # eight ticks with a square of each emotion's colour beside the name
+def emotion_axis(ax, # Matplotlib axes with a unit for each emotion
+                 axis: str = 'y', # or 'x'
+                 names=EMOTIONS, # eight texts
+                ):
+    "Eight ticks, each with a square of its emotion's colour beside the name"
     ticks, along_y = np.arange(8) + .5, axis == 'y'
     getattr(ax, f'set_{axis}ticks')(ticks, names, rotation=0 if along_y else 40, ha='right')
     ax.tick_params(axis=axis, length=0, pad=14)
@@ -210,10 +218,10 @@ def plot_confusion_matrix(probabilities, # float (n, 8), rows sum to 1
     sns.heatmap(table, mask=np.repeat(support[:, None] == 0, 8, axis=1), annot=True, fmt='.0f' if normalize else 'd', cmap='Blues', vmin=0,
                 vmax=100 if normalize else None, square=True, linewidths=.5, ax=ax,
                 cbar_kws=dict(label='share of the row, %' if normalize else 'images', shrink=.8))
-    _emotion_axis(ax, 'y', [f'{name} ({count})' for name, count in zip(EMOTIONS, support)])
-    _emotion_axis(ax, 'x')
+    emotion_axis(ax, 'y', [f'{name} ({count})' for name, count in zip(EMOTIONS, support)])
+    emotion_axis(ax, 'x')
     ax.set(xlabel="the model's answer", ylabel='label (images)')
-    return _title(fig, finding, where)
+    return titled(fig, finding, where)
 
 # %% ../nbs/07_evaluation.ipynb #42ba1af6
 def plot_report(report: pd.DataFrame, # from `per_class_report`
@@ -226,11 +234,11 @@ def plot_report(report: pd.DataFrame, # from `per_class_report`
     fig, ax = plt.subplots(figsize=(7.2, 4.4), layout='constrained')
     sns.heatmap(100*report[names], annot=notes, fmt='', cmap='Blues', vmin=0, vmax=100, linewidths=.5, ax=ax, cbar_kws=dict(label='%'))
     for row, column in np.argwhere(report[names].isna().to_numpy()): ax.text(column + .5, row + .5, 'undefined', ha='center', va='center', color='.5')
-    _emotion_axis(ax, 'y', [f'{name} ({count})' for name, count in report.support.items()])
+    emotion_axis(ax, 'y', [f'{name} ({count})' for name, count in report.support.items()])
     ax.set_xticks([.5, 1.5, 2.5], ['precision, %', 'recall, %', 'F1, %'])
     ax.set(xlabel='value (95 % bootstrap interval)', ylabel='emotion (images)')
     best, worst = report.f1.idxmax(), report.f1.idxmin()
-    return _title(fig, f'F1 runs from {100*report.f1[worst]:.0f} % ({worst}, {report.support[worst]} images) '
+    return titled(fig, f'F1 runs from {100*report.f1[worst]:.0f} % ({worst}, {report.support[worst]} images) '
                        f'to {100*report.f1[best]:.0f} % ({best}, {report.support[best]} images)', where)
 
 # %% ../nbs/07_evaluation.ipynb #b7e07ece
@@ -258,7 +266,7 @@ def plot_roc(probabilities, # float (n, 8), rows sum to 1
     scores = one_vs_rest(probabilities, labels)['auc']
     curves = {e: roc_curve(labels == k, probabilities[:, k])[:2] for k, e in enumerate(EMOTIONS) if not np.isnan(scores[e])}
     fig, finding = _panels(curves, scores, 'AUC', 'false positive rate', 'true positive rate', lambda e: ([0, 1], [0, 1]))
-    return _title(fig, finding, where)
+    return titled(fig, finding, where)
 
 # %% ../nbs/07_evaluation.ipynb #6159ea06
 def plot_precision_recall(probabilities, # float (n, 8), rows sum to 1
@@ -271,7 +279,7 @@ def plot_precision_recall(probabilities, # float (n, 8), rows sum to 1
     scores = table['average_precision']
     curves = {e: precision_recall_curve(labels == k, probabilities[:, k])[1::-1] for k, e in enumerate(EMOTIONS) if not np.isnan(scores[e])}
     fig, finding = _panels(curves, scores, 'AP', 'recall', 'precision', lambda e: ([0, 1], [table.prevalence[e]]*2))
-    return _title(fig, finding, where)
+    return titled(fig, finding, where)
 
 # %% ../nbs/07_evaluation.ipynb #86e0e15f
 def apply_temperature(probabilities, # float (n, 8), rows sum to 1
@@ -320,7 +328,7 @@ def plot_reliability(probabilities, # float (n, 8), rows sum to 1, as the networ
     axes[0, 0].set_ylabel('share that is right')
     axes[1, 0].set_ylabel('images, %')
     says, is_right = probabilities.max(axis=1).mean(), (probabilities.argmax(axis=1) == labels).mean()
-    return _title(fig, f'It is {100*says:.0f} % sure on average, and right {100*is_right:.0f} % of the time', where)
+    return titled(fig, f'It is {100*says:.0f} % sure on average, and right {100*is_right:.0f} % of the time', where)
 
 # %% ../nbs/07_evaluation.ipynb #16b4b34f
 def confident_mistakes(probabilities, # float (n, 8), rows sum to 1
@@ -351,7 +359,7 @@ def plot_confident_mistakes(images, # uint8 (n, 48, 48), 0–255
         ax.spines[:].set(visible=True, color=EMOTION_COLORS[EMOTIONS[answers[i]]], linewidth=3)
         ax.set_title(f'{EMOTIONS[answers[i]]}, {100*confidence[i]:.0f} %', fontsize=9)
         ax.set_xlabel(f'label: {EMOTIONS[labels[i]]}', fontsize=9)
-    return _title(fig, finding, where)
+    return titled(fig, finding, where)
 
 # %% ../nbs/07_evaluation.ipynb #d7088d8b
 PROBABILITY_COLUMNS = tuple(f'probability_{name}' for name in EMOTIONS)

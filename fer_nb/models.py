@@ -38,8 +38,8 @@ def _block(x, number, width, convolutions, dropout, l2):
     x = layers.MaxPooling2D(name=f'block{number}_pool')(x)
     return layers.Dropout(dropout, name=f'block{number}_dropout')(x) if dropout else x
 
-def _network(name, x, inputs, dense, dropout, l2):
-    "The head that all networks share: one hidden layer and eight probabilities, in float32 whatever the rest computes in"
+def _with_head(name, x, inputs, dense, dropout, l2):
+    "The model with the head that all networks share: one hidden layer and eight probabilities, in float32 whatever the rest computes in"
     regularizer = keras.regularizers.L2(l2) if l2 else None
     x = layers.Dense(dense, use_bias=False, kernel_regularizer=regularizer, name='hidden')(layers.Flatten(name='flatten')(x))
     x = layers.ReLU(name='hidden_relu')(layers.BatchNormalization(momentum=.9, name='hidden_norm')(x))
@@ -76,7 +76,7 @@ def build_baseline(widths: tuple = (32, 64, 128), # channels of each block
     "Three convolution blocks and a hidden layer; 0.7 million parameters as it stands"
     x = inputs = layers.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name='face')
     for number, width in enumerate(widths, 1): x = _block(x, number, width, 1, dropout if number == len(widths) else 0, l2)
-    return _network('baseline', x, inputs, dense, dropout, l2)
+    return _with_head('baseline', x, inputs, dense, dropout, l2)
 
 # %% ../nbs/05_models.ipynb #d8815933
 def build_final(widths: tuple = (32, 64, 128, 256), # channels of each block
@@ -84,7 +84,7 @@ def build_final(widths: tuple = (32, 64, 128, 256), # channels of each block
                 dense: int = 256, # units of the hidden layer
                 dropout: tuple = (0, 0, 0, .2, .5), # share dropped after each block and before the output; a number: only around the hidden layer
                 standardised: bool = True, # each face first gets mean 0 and variance 1
-                averaged: bool = True, # the last picture goes into the hidden layer as its mean, not pixel by pixel
+                averaged: bool = True, # the last feature map goes into the hidden layer as its mean over positions, not flattened
                 l2: float = 0., # of the penalty on the kernels: times the sum of their squares
                ) -> keras.Model: # float32 (b, 48, 48, 1), 0–1 -> float32 (b, 8), probabilities in the order of `EMOTIONS`
     "VGG-style: blocks of convolutions and a hidden layer; 2.0 million parameters as it stands"
@@ -93,7 +93,7 @@ def build_final(widths: tuple = (32, 64, 128, 256), # channels of each block
     *after_block, before_output = (0,)*(len(widths) - 1) + (dropout, dropout) if np.isscalar(dropout) else dropout
     for number, (width, count, share) in enumerate(zip(widths, convolutions, after_block, strict=True), 1): x = _block(x, number, width, count, share, l2)
     if averaged: x = layers.GlobalAveragePooling2D(name='average')(x)
-    return _network('final', x, inputs, dense, before_output, l2)
+    return _with_head('final', x, inputs, dense, before_output, l2)
 
 # %% ../nbs/05_models.ipynb #c3ab706a
 @dataclass(frozen=True)
@@ -156,13 +156,16 @@ _FIGURES = {'accuracy': ('accuracy', 100), 'macro_f1': ('macro F1', 100), 'expec
 
 def _figures(metrics: dict) -> list: # markdown table of `card['metrics']`
     if not metrics: return ['Not evaluated yet: `fer_nb evaluate` fills this in.']
-    cell = lambda o, scale: f"{scale*o['value']:.{1 if scale == 100 else 2}f} ({scale*o['low']:.{1 if scale == 100 else 2}f}–{scale*o['high']:.{1 if scale == 100 else 2}f})"
+    def cell(o, scale):
+        value, low, high = (f"{scale*o[key]:.{1 if scale == 100 else 2}f}" for key in ('value', 'low', 'high'))
+        return f'{value} ({low}–{high})'
     rows = [f"| {subset.replace('_', ' ')} | {protocol} | {o['n']:,} | " + ' | '.join(cell(o[key], scale) for key, (_, scale) in _FIGURES.items()) + ' |'
             for protocol in ('P1', 'P2') for subset, found in metrics.items() if (o := found.get(protocol))]
     names = ' | '.join(name if scale == 1 else f'{name}, %' for name, scale in _FIGURES.values())
     return [f'| images | protocol | n | {names} |', '|---|---|---|' + '---|'*len(_FIGURES), *rows, '',
-            'P1: every image, labelled as the release does. P2: lone votes dropped, images where an emotion then has more than half of the votes (Barsoum et al. 2016). '
-            'In brackets: 95 % bootstrap intervals. "Without twins": without test images that stand in the training folder, too, pixel for pixel. '
+            'P1: every image, labelled as the release does. P2: lone votes dropped, images where an emotion then has more than half of the votes '
+            '(Barsoum et al. 2016). In brackets: 95 % bootstrap intervals. "Without twins": without test images that stand in the training folder, '
+            'too, pixel for pixel. '
             'Probabilities are taken after temperature scaling.']
 
 # %% ../nbs/05_models.ipynb #d8ddaff4
@@ -170,21 +173,28 @@ def _making(card: dict) -> list: # markdown list: data, recipe, time
     data, training = card.get('data', {}), card.get('training', {})
     counts = ', '.join(f'{data[key]:,} {key.split("_")[0]}' for key in ('train_images', 'validation_images', 'test_images') if key in data)
     list_of = lambda settings: ', '.join(f"{k.replace('_', ' ')} {v}" for k, v in settings.items())
-    unused = {'architecture', 'model', 'augmentation', 'augmentation_in_full'} | ({'patience', 'plateau'} if training.get('schedule') == 'cosine' else set())
+    unused = {'architecture', 'model', 'augmentation', 'augmentation_in_full'}
+    if training.get('schedule') == 'cosine': unused |= {'patience', 'plateau'}
+    versions = ', '.join(f'{k} {v}' for k, v in card.get('versions', {}).items())
     return [f"- Data: {data.get('source', 'not said')}; {data.get('split', '?')} split ({counts}); fingerprint of the table `{data.get('fingerprint', '?')}`.",
-            f"- Network: {list_of(card.get('config') or {}) or 'not said'}.", f"- Augmentation: {list_of(training.get('augmentation_in_full') or {}) or 'none'}.",
-            f"- Training: {list_of({k: v for k, v in training.items() if k not in unused}) or 'not said'}.", f"- Date {card['date']}; seed {card.get('seed', '?')}; " + ', '.join(f'{k} {v}' for k, v in card.get('versions', {}).items()) + '.']
+            f"- Network: {list_of(card.get('config') or {}) or 'not said'}.",
+            f"- Augmentation: {list_of(training.get('augmentation_in_full') or {}) or 'none'}.",
+            f"- Training: {list_of({k: v for k, v in training.items() if k not in unused}) or 'not said'}.",
+            f"- Date {card['date']}; seed {card.get('seed', '?')}; {versions}."]
 
 def card_text(card: dict, # from `make_card`
              ) -> str: # markdown
     "A model card for people: what it is, its figures, how it was made, its limits, what it must not be used for (Mitchell et al. 2019)"
     about = MODELS[card['architecture']].about if card['architecture'] in MODELS else card['architecture']
-    return '\n'.join([f"# {card['name']}", '', f"A network for facial expression recognition: {about}. {card['parameters']:,} parameters, "
-        f"{card.get('multiply_adds', 0) / 1e6:,.0f} million multiply-adds a face. It reads a face of 48 × 48 grey pixels from 0 to 1 and answers with the probabilities of "
-        f"{', '.join(card['class_names'])}, in this order. They become calibrated when each is raised to the power 1/{card['temperature']:.3f}, the inverse of the temperature, and divided by their sum (`apply_temperature`).", '',
-        '## Figures', '', *_figures(card['metrics']), '', '## How it was made', '', *_making(card), '',
-        '## Limits', '', *(f'- {o}' for o in card.get('limits', LIMITS)), '', '## Not for', '', *(f'- {o}' for o in card.get('not_for', NOT_FOR)), '',
-        '## Licence', '', card.get('licence', LICENCE), ''])
+    what = (f"A network for facial expression recognition: {about}. {card['parameters']:,} parameters, {card.get('multiply_adds', 0)/1e6:,.0f} million "
+            f"multiply-adds a face. It reads a face of 48 × 48 grey pixels from 0 to 1 and answers with the probabilities of "
+            f"{', '.join(card['class_names'])}, in this order. They become better calibrated when each is raised to the power "
+            f"1/{card['temperature']:.3f}, the inverse of the temperature, and divided by their sum (`apply_temperature`); the temperature was "
+            "fitted on the validation images, protocol P1.")
+    lines = lambda key, default: [f'- {o}' for o in card.get(key, default)]
+    return '\n'.join([f"# {card['name']}", '', what, '', '## Figures', '', *_figures(card['metrics']), '', '## How it was made', '', *_making(card), '',
+                      '## Limits', '', *lines('limits', LIMITS), '', '## Not for', '', *lines('not_for', NOT_FOR), '',
+                      '## Licence', '', card.get('licence', LICENCE), ''])
 
 # %% ../nbs/05_models.ipynb #fda2a2cc
 def _digest(path) -> str:

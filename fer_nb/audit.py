@@ -27,8 +27,8 @@ from .acquisition import label_from_votes
 from .cleaning import load_images, pixel_hash, read_dataset
 from .core import (EMOTION_COLORS, EMOTIONS, IMAGE_SIZE, VOTE_COLUMNS, DataError, ModelError, emotion_id, progress, raw_dir,
                          read_json, results_dir, storage_errors, write_json, write_table)
-from .evaluation import (PROBABILITY_COLUMNS, PROTOCOLS, apply_temperature, bootstrap_weights, check_predictions, emotion_axis,
-                               evaluation_rows, metrics, predict, protocol, read_predictions, select, titled)
+from .evaluation import (PROBABILITY_COLUMNS, PROTOCOLS, bootstrap_weights, check_predictions, emotion_axis, evaluation_rows,
+                               metrics, predict, protocol, read_predictions, select, titled)
 from .models import load_card, load_model
 from .preprocessing import Augmentation, augment, data_fingerprint, families, make_split, vote_counts, vote_shares
 from .training import TrainingConfig, train
@@ -54,6 +54,7 @@ def _share(right, groups=None) -> dict: # images, accuracy and its 95 % interval
     return dict(images=len(right), accuracy=float(right.mean()), low=found.low, high=found.high)
 
 def _place(source: Path, target: Path): # the same file under another name: a hard link, or a copy where the file system has none
+    if not source.exists(): raise DataError(f"{source} is missing, though the table lists it: run `fer_nb prepare` again")
     try: os.link(source, target)
     except OSError: shutil.copyfile(source, target)
 
@@ -74,9 +75,11 @@ def _whole_folder(folder: Path, source: Path, filenames): # yields a hidden fold
     with storage_errors(folder):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        for name in progress(filenames, 'Linking'): _place(source/name, part/name)
-        yield part
-        part.rename(folder)
+        try:
+            for name in progress(filenames, 'Linking'): _place(source/name, part/name)
+            yield part
+            part.rename(folder)
+        finally: shutil.rmtree(part, ignore_errors=True)
 
 # %% ../nbs/07b_audit.ipynb #6e647c64
 def _deal_copies(df: pd.DataFrame, per_class: dict, rng) -> pd.DataFrame: # parents' rows, one for each copy that is missing
@@ -165,7 +168,7 @@ def leak_audit(filled, # folder from `fill_with_copies`; the second run's images
               ) -> pd.DataFrame: # from `leak_accuracy`
     "One network trained twice with the same number of steps, on the random and on the official split; also written to `results/audit/`"
     filled = Path(filled)
-    config = TrainingConfig(**dict(labels='hard', augmentation=None) | settings | dict(epochs=epochs, patience=epochs))
+    config = TrainingConfig(**dict(labels='hard', augmentation=None, schedule='cosine') | settings | dict(epochs=epochs))
     images = int((make_split(read_dataset(filled), 'stratified', config.seed).split == 'train').sum())
     runs = {'stratified': filled, 'official': _official_data(filled, filled.with_name('official'), images, config.seed)}
     tested = []
@@ -238,8 +241,8 @@ def plot_misread(probabilities, # float (n, 8), rows sum to 1
 # %% ../nbs/07b_audit.ipynb #d4b677a7
 def duplicates_table(names, # evaluated models
                      seed: int = 42, # of the bootstrap
-                    ) -> pd.DataFrame: # model, protocol, test, images, accuracy, low, high (0–1)
-    "Accuracy on all test images, on those that are pixel-identical to no training image of the release, and on those that are"
+                    ) -> pd.DataFrame: # model, protocol, test, images, accuracy, low, high (0–1; of the difference −1 to 1)
+    "Accuracy on all test images, on those that are pixel-identical to no training image of the release, on those that are, and the difference of the two"
     table = []
     for name, protocol in itertools.product(names, PROTOCOLS):
         rows = select(read_predictions(name), protocol)
@@ -247,7 +250,15 @@ def duplicates_table(names, # evaluated models
         for test, of in {'all': rows, 'without twins': rows[~twin], 'twins only': rows[twin]}.items():
             found = dict(value=np.nan, low=np.nan, high=np.nan) if of.empty else metrics(of[list(PROBABILITY_COLUMNS)], of.target, seed)['accuracy']
             table.append(dict(model=name, protocol=protocol, test=test, images=len(of), accuracy=found['value'], low=found['low'], high=found['high']))
+        right = rows[list(PROBABILITY_COLUMNS)].to_numpy().argmax(axis=1) == rows.target.to_numpy()
+        table.append(dict(model=name, protocol=protocol, test='twins less others', images=len(rows)) | _difference(right[twin], right[~twin], seed))
     return pd.DataFrame(table)
+
+def _difference(a, b, seed: int, resamples: int = 1000) -> dict: # bool (n,), bool (m,) -> accuracy of a less that of b, with its bootstrap interval
+    if not len(a) or not len(b): return dict(accuracy=np.nan, low=np.nan, high=np.nan)
+    means = [bootstrap_weights(len(o), resamples, seed + i) @ o/len(o) for i, o in enumerate((a, b))]
+    low, high = np.percentile(means[0] - means[1], [2.5, 97.5])
+    return dict(accuracy=float(np.mean(a) - np.mean(b)), low=float(low), high=float(high))
 
 # %% ../nbs/07b_audit.ipynb #1fec5198
 def one_annotator(df: pd.DataFrame, # rows of a data set with votes and pixel_hash
@@ -337,7 +348,7 @@ def vote_distance(probabilities, # float (n, 8), rows sum to 1
 def distance_table(names, # evaluated models
                    data=None, # folder with `dataset_cleaned.csv`; `raw_dir()` where None
                   ) -> pd.DataFrame: # who, emotion, images, cross_entropy, floor, divergence (nats), jensen_shannon (0–1)
-    "Distances to the votes by label and over all test images, each model at its temperature; then on test images that two panels saw"
+    "Distances to the votes by label and over all test images, as the network answers; then on test images that two panels saw"
     df = read_dataset(data)
     shares = pd.DataFrame(vote_shares(vote_counts(df)), index=df.filename)
     shares = shares[shares.sum(axis=1) > 0]
@@ -348,8 +359,7 @@ def distance_table(names, # evaluated models
     for name in names:
         rows = select(read_predictions(name)).set_index('filename')
         rows = rows[rows.index.isin(shares.index)]
-        answers = apply_temperature(rows[list(PROBABILITY_COLUMNS)], load_card(name)[0]['temperature'])
-        found = vote_distance(answers, shares.loc[rows.index]).set_index(rows.index)
+        found = vote_distance(rows[list(PROBABILITY_COLUMNS)], shares.loc[rows.index]).set_index(rows.index)
         parts = {'all': found} | {emotion: found[(rows.label == emotion).to_numpy()] for emotion in EMOTIONS}
         parts |= {'seen by two panels': found[found.index.isin(pairs['first'])]}
         table += [dict(who=name, emotion=part, images=len(of)) | of.mean().to_dict() for part, of in parts.items()]
@@ -488,7 +498,7 @@ ANCHORS = pd.DataFrame([
 # parameters in millions; SENet50's are SE-ResNet-50's 28.06 (OpenVINO model zoo) less 1,000 outputs, plus eight
 
 def anchors_table(names, # models of ours
-                 ) -> pd.DataFrame: # `ANCHORS`' columns: parameters in millions, accuracy, low, high 0–1; NaN where nobody says
+                 ) -> pd.DataFrame: # `ANCHORS`' columns: parameters in millions, accuracy, low, high 0–1; NaN where we found none
     "The anchors and our models from their cards, with 95 % intervals, by accuracy; raises `ModelError` for a model without a P2 figure"
     ours = []
     for name in names:

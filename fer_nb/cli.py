@@ -137,7 +137,7 @@ def tune(architecture: Annotated[str, typer.Argument(help='Which network: see `f
     "Search learning rate, optimizer and dropout; several processes may run this at once."
     with one_line_errors():
         from fer_nb import training
-        table = training.tune(training.TrainingConfig(architecture=architecture, epochs=epochs, seed=seed), trials)
+        table = training.tune(training.TrainingConfig(architecture=architecture, schedule='cosine', epochs=epochs, seed=seed), trials)
         print_table(table.round({'val_accuracy': 4, 'learning_rate': 5, 'dropout': 3}), f'{len(table)} trials, best first')
         best = table.iloc[0]
         print(f"Train with the best: fer_nb train {architecture} --optimizer {best.optimizer} --learning-rate {best.learning_rate:.2g} "

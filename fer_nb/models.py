@@ -71,7 +71,7 @@ def with_fused_normalization(model: keras.Model, # a network of Keras's layers, 
 def build_baseline(widths: tuple = (32, 64, 128), # channels of each block
                    dense: int = 128, # units of the hidden layer
                    dropout: float = .3, # share dropped before the hidden layer and before the output
-                   l2: float = 0., # of the penalty on the kernels: times the sum of their squares
+                   l2: float = 0., # weight of the L2 penalty: sum of squared kernel entries, without the output layer's
                   ) -> keras.Model: # float32 (b, 48, 48, 1), 0–1 -> float32 (b, 8), probabilities in the order of `EMOTIONS`
     "Three convolution blocks and a hidden layer; 0.7 million parameters as it stands"
     x = inputs = layers.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name='face')
@@ -85,7 +85,7 @@ def build_final(widths: tuple = (32, 64, 128, 256), # channels of each block
                 dropout: tuple = (0, 0, 0, .2, .5), # share dropped after each block and before the output; a number: only around the hidden layer
                 standardised: bool = True, # each face first gets mean 0 and variance 1
                 averaged: bool = True, # the last feature map goes into the hidden layer as its mean over positions, not flattened
-                l2: float = 0., # of the penalty on the kernels: times the sum of their squares
+                l2: float = 0., # weight of the L2 penalty: sum of squared kernel entries, without the output layer's
                ) -> keras.Model: # float32 (b, 48, 48, 1), 0–1 -> float32 (b, 8), probabilities in the order of `EMOTIONS`
     "VGG-style: blocks of convolutions and a hidden layer; 2.0 million parameters as it stands"
     x = inputs = layers.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name='face')
@@ -238,6 +238,8 @@ def check_card(card: dict, # from `card.json`
     if not isinstance(card, dict): raise ModelError(f"{where} is damaged: it holds no card")
     if missing := [o for o in ('class_names', 'input_shape', 'value_range', 'architecture', 'parameters', 'temperature', 'metrics', 'date') if o not in card]:
         raise ModelError(f"{where} does not say its {', '.join(missing)}")
+    if not isinstance(card['class_names'], list) or not isinstance(card['metrics'], dict):
+        raise ModelError(f"{where} is damaged: its class_names have to be a list and its metrics a table")
     if (names := card['class_names']) != list(EMOTIONS):
         how = 'in another order' if sorted(map(str, names)) == sorted(EMOTIONS) else 'other classes'
         raise ModelError(f"{where} names {how}: {', '.join(map(str, names))}; this project reads outputs as {', '.join(EMOTIONS)}. "

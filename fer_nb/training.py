@@ -41,7 +41,7 @@ class TrainingConfig:
     batch_size: int = 128               # images a step
     optimizer: str = 'adam'             # 'adam', 'sgd' with Nesterov momentum 0.9, or 'muon'
     learning_rate: float = 2e-3         # at the start, or after warming up; 'muon' likes five times Adam's
-    weight_decay: float = 0.            # times the learning rate: the share of itself that a weight loses in each step; 'muon' spares what it leaves to Adam
+    weight_decay: float = 0.            # times the learning rate: the share of itself that a weight loses in each step; normalisation and biases are spared, by 'muon' all that it leaves to Adam
     schedule: str = 'plateau'           # 'plateau': smaller steps, and a stop, where nothing gets better; 'cosine': up, then down to 0
     labels: str = 'soft'                # 'soft': vote shares; 'hard': one-hot
     class_weighted: bool = False        # rare classes count more
@@ -153,6 +153,7 @@ def compiled_model(config: TrainingConfig, # architecture, optimizer and its lea
                  'sgd': lambda: keras.optimizers.SGD(rate, momentum=.9, nesterov=True, weight_decay=decay),
                  'muon': lambda: ConvolutionMuon(rate, weight_decay=decay, adam_weight_decay=None, adam_lr_ratio=1/5,
                                                  exclude_layers=['block1_conv1', 'emotion'])}[config.optimizer]()
+    optimizer.exclude_from_weight_decay(var_names=['gamma', 'beta', 'bias'])
     model = with_fused_normalization(build_model(config.architecture, **config.model))
     model.compile(optimizer, loss='categorical_crossentropy', metrics=['accuracy'])
     return model
@@ -185,10 +186,14 @@ class Journal(keras.callbacks.Callback):
         if not np.isfinite(row['loss']): raise ModelError(f"the loss became {row['loss']} in epoch {epoch + 1}: train again with a lower --learning-rate and --restart")
         row['learning_rate'] = float(logs.get('learning_rate', self.model.optimizer.learning_rate))
         self.rows.append(row | {name: logs[name] for name in ('seconds', 'images_per_second', 'waiting')})
-        save_network(self.model, self.folder/f'epoch-{epoch + 1:03d}.keras')
+        save_network(self.model, _state(self.folder, epoch))
         write_table(pd.DataFrame(self.rows), self.folder/'history.csv')
-        for old in self.folder.glob('epoch-*.keras'):
-            if old.name != f'epoch-{epoch + 1:03d}.keras': old.unlink()
+        kept = {_state(self.folder, epoch), _state(self.folder, _best_epoch(self.rows))}
+        for old in set(self.folder.glob('epoch-*.keras')) - kept: old.unlink()
+
+def _state(run: Path, epoch: int) -> Path: return run/f'epoch-{int(epoch) + 1:03d}.keras'
+
+def _best_epoch(rows: list) -> int: return int(np.argmax([row['val_accuracy'] for row in rows]))      # the first of equals
 
 # %% ../nbs/06_training.ipynb #9cfdc7ca
 class Stopwatch(keras.callbacks.Callback):
@@ -221,20 +226,17 @@ class Stopwatch(keras.callbacks.Callback):
 
 # %% ../nbs/06_training.ipynb #48829000
 def _callbacks(run: Path, config: TrainingConfig, images: int) -> tuple[list, Journal]:
-    "Keras's three, the clock, and the journal that makes them resumable"
-    best = keras.callbacks.ModelCheckpoint(run/'best.keras', monitor='val_accuracy', mode='max', save_best_only=True)
+    "Keras's two, the clock, and the journal that makes them resumable"
     plateau = keras.callbacks.ReduceLROnPlateau(monitor='val_loss', factor=.2, patience=config.plateau, min_lr=1e-6)
     stopping = keras.callbacks.EarlyStopping(monitor='val_accuracy', mode='max', patience=config.patience)
     listeners = [plateau, stopping] if config.schedule == 'plateau' else []
     journal = Journal(run, config, listeners)
-    if journal.rows: best.best = max(row['val_accuracy'] for row in journal.rows)
-    return [Stopwatch(images), best, *listeners, journal], journal
+    return [Stopwatch(images), *listeners, journal], journal
 
 def _is_finished(rows: list, config: TrainingConfig) -> bool:
     "Whether all epochs are done, or the last `patience` of them brought nothing better"
     if len(rows) >= config.epochs or config.schedule == 'cosine': return len(rows) >= config.epochs
-    accuracies = [row['val_accuracy'] for row in rows]
-    return bool(rows) and len(rows) - 1 - int(np.argmax(accuracies)) >= config.patience
+    return bool(rows) and len(rows) - 1 - _best_epoch(rows) >= config.patience
 
 # %% ../nbs/06_training.ipynb #a0988eb6
 def _changed(was: dict, now: dict) -> list: # keys
@@ -273,7 +275,7 @@ def _fit(model, data: TrainingData, config: TrainingConfig, callbacks, first_epo
 
 def _run_model(run: Path, config: TrainingConfig, done: int, images: int):
     "The network to go on with: the state after `done` epochs, or a new one"
-    return load_network(run/f'epoch-{done:03d}.keras') if done else compiled_model(config, images)
+    return load_network(_state(run, done - 1)) if done else compiled_model(config, images)
 
 # %% ../nbs/06_training.ipynb #a5882232
 def train(config: TrainingConfig = TrainingConfig(), # everything that steers it
@@ -314,7 +316,7 @@ def _keep_best(run: Path, name: str, config: TrainingConfig, data: TrainingData,
     history = read_table(run/'history.csv')
     best = history.loc[history.val_accuracy.idxmax()]
     model = build_model(config.architecture, **config.model)
-    model.set_weights(load_network(run/'best.keras').get_weights())
+    model.set_weights(load_network(_state(run, best.epoch)).get_weights())
     augmentation = None if config.augmentation is None else asdict(Augmentation(**config.augmentation))
     training = asdict(config) | {'augmentation_in_full': augmentation, 'computed_in': policy, 'best_epoch': int(best.epoch) + 1, 'epochs_run': len(history),
                                  'seconds': round(float(history.seconds.sum())), 'validation_accuracy': round(float(best.val_accuracy), 4)}
@@ -336,7 +338,9 @@ def read_history(history: pd.DataFrame, # from `train`
     after = history[history.epoch > history.epoch[history.val_loss.idxmin()]]
     rising = len(after) >= 3 and after.val_loss.iloc[-1] > 1.05 * history.val_loss.min()
     text = f"Best in epoch {int(best.epoch) + 1} of {len(history)}: {best.val_accuracy:.1%} on validation, {best.accuracy:.1%} in training. "
-    if len(history) >= 3 and (rising or gap > 5): return text + f"Overfitting: training is {gap:.1f} points ahead{' and the validation loss rises' if rising else ''}."
+    if len(history) >= 3 and (rising or gap > 5):
+        where = f"{abs(gap):.1f} points {'ahead' if gap > 0 else 'behind'}"
+        return text + f"Overfitting: training is {where}{(' and' if gap > 0 else ', but') + ' the validation loss rises' if rising else ''}."
     annealed = history.learning_rate.iloc[-1] < .05 * history.learning_rate.max()       # then the last epochs are the best by design
     if gap < -5: return text + f"Training is {-gap:.1f} points behind: augmentation, mixup and dropout make it the harder task."
     if best.epoch >= len(history) - 2 and not annealed: return text + "Underfitting: the best epoch is at the end, so longer training may help."
@@ -395,7 +399,7 @@ def open_study(path, # the journal; made where it is missing
     return optuna.create_study(storage=optuna.storages.JournalStorage(JournalFileBackend(str(path))), study_name=name, load_if_exists=True,
                                direction='maximize', pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1))
 
-def tune(config: TrainingConfig = TrainingConfig(epochs=6), # what stays, and epochs a trial
+def tune(config: TrainingConfig = TrainingConfig(schedule='cosine', epochs=6), # what stays, and epochs a trial
          trials: int = 20, # the study's size, trials of earlier calls and of other processes included
          folder=None, # images and tables; default `data/raw`
          path=None, # the study's file; default `models/<architecture>/tuning.log`

@@ -36,6 +36,7 @@ def test_a_shipped_model_is_whole_and_small(name):
     model, card = load_model(MODELS/name)
     assert model.count_params() == card['parameters']
     assert (MODELS/name/'model.keras').stat().st_size < MEGABYTES * 1e6
+    assert {type(layer).__module__.split('.')[0] for layer in model.layers} == {'keras'}
 
 
 @pytest.mark.parametrize('name', SHIPPED)

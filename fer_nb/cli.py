@@ -101,8 +101,9 @@ def eda(output: Annotated[Optional[str], typer.Option(help='Folder for the figur
 _SETTINGS = 'Settings'
 
 @app.command()
-def train(architecture: Annotated[str, typer.Argument(help='Which network: see `fer_nb models`.')] = 'baseline',
-          name: Annotated[Optional[str], typer.Option(help="Folder in models/; default the architecture's name.")] = None,
+def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline', 'final', or one of those that 'final' learns from and that come before it: "
+                                               "'final-60', 'final-70', 'final-100'.")] = 'baseline',
+          name: Annotated[Optional[str], typer.Option(help="Folder in models/; default the recipe's name.")] = None,
           epochs: Annotated[Optional[int], typer.Option(help='At most.', rich_help_panel=_SETTINGS)] = None,
           batch_size: Annotated[Optional[int], typer.Option(help='Images a step.', rich_help_panel=_SETTINGS)] = None,
           optimizer: Annotated[Optional[str], typer.Option(help="'adam', 'sgd' or 'muon'.", rich_help_panel=_SETTINGS)] = None,
@@ -121,12 +122,12 @@ def train(architecture: Annotated[str, typer.Argument(help='Which network: see `
                 class_weighted=class_weighted, patience=patience, precision=precision, seed=seed).items() if v is not None}
     with one_line_errors():
         from fer_nb import training
-        recipe = training.recipe(architecture)
-        if dropout is not None: settings['model'] = recipe.model | {'dropout': dropout}
-        history = training.train(replace(recipe, **settings), name, restart=restart)
+        config, name = training.recipe(recipe), name or recipe
+        if dropout is not None: settings['model'] = config.model | {'dropout': dropout}
+        history = training.train(replace(config, **settings), name, restart=restart)
         print(training.read_history(history))
         print(training.read_speed(history))
-        print(f"Model: {training.models_dir()/(name or architecture)} (curves.png shows the training)")
+        print(f"Model: {training.models_dir()/name} (curves.png shows the training)")
 
 # %% ../nbs/11_cli.ipynb #56dcd2d2
 @app.command()
@@ -187,9 +188,9 @@ def _menu_prepare():
     prepare(source=source or None, votes='auto', policy='repair', noise=.02, seed=42)
 
 def _menu_train():
-    architecture = _ask('Network', 'baseline')
-    name = _ask('Name of your model', f'my-{architecture}')
-    train(architecture, name)
+    recipe = _ask('Network', 'baseline')
+    name = _ask('Name of your model', f'my-{recipe}')
+    train(recipe, name)
     evaluate([name])
 
 def demo(picture: str, # path of a picture of one face; '' draws one

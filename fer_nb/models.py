@@ -175,6 +175,8 @@ def _making(card: dict) -> list: # markdown list: data, recipe, time
     list_of = lambda settings: ', '.join(f"{k.replace('_', ' ')} {v}" for k, v in settings.items())
     unused = {'architecture', 'model', 'augmentation', 'augmentation_in_full'}
     if training.get('schedule') == 'cosine': unused |= {'patience', 'plateau'}
+    if not training.get('start'): unused |= {'start'}
+    if not training.get('teachers'): unused |= {'teachers', 'teaching'}
     versions = ', '.join(f'{k} {v}' for k, v in card.get('versions', {}).items())
     return [f"- Data: {data.get('source', 'not said')}; {data.get('split', '?')} split ({counts}); fingerprint of the table `{data.get('fingerprint', '?')}`.",
             f"- Network: {list_of(card.get('config') or {}) or 'not said'}.",

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'SCHEDULES', 'PRECISIONS', 'RECIPES', 'TrainingConfig', 'recipe', 'TrainingData', 'training_data',
-           'default_precision', 'hardware', 'ConvolutionMuon', 'learning_rate_schedule', 'compiled_model', 'Journal',
-           'Stopwatch', 'train', 'read_history', 'read_speed', 'plot_history', 'suggest', 'open_study', 'tune',
-           'study_table']
+           'default_precision', 'hardware', 'ConvolutionMuon', 'Student', 'teaching', 'learning_rate_schedule',
+           'compiled_model', 'Journal', 'Stopwatch', 'train', 'read_history', 'read_speed', 'plot_history', 'suggest',
+           'open_study', 'tune', 'study_table']
 
 # %% ../nbs/06_training.ipynb #7ed93b0c
 import hashlib, json, os, re, shutil, sys, time
@@ -21,9 +21,9 @@ import pandas as pd
 from optuna.storages.journal import JournalFileBackend
 
 from .cleaning import load_images, read_dataset
-from .core import (ModelError, atomic_write, models_dir, raw_dir, read_json, read_table, set_seed, storage_errors,
+from .core import (ModelError, atomic_write, model_dirs, models_dir, raw_dir, read_json, read_table, set_seed, storage_errors,
                          write_json, write_table)
-from .models import (MODELS, build_model, keras, load_network, make_card, save_model, save_network,
+from .models import (MODELS, build_model, keras, load_model, load_network, make_card, save_model, save_network,
                            with_fused_normalization)
 from .preprocessing import (Augmentation, class_weights, data_fingerprint, evaluation_batches, make_split, one_hot,
                                   soft_labels, tf, training_batches)
@@ -52,6 +52,9 @@ class TrainingConfig:
     plateau: int = 3                    # of 'plateau': epochs without a lower validation loss before the learning rate falls to a fifth
     precision: str = 'auto'             # 'auto': `default_precision()`
     seed: int = 42                      # of weights, order, augmentation and dropout
+    start: str | None = None            # a trained model of the same network, whose weights are the first ones
+    teachers: tuple = ()                # trained models whose answers become a part of the labels
+    teaching: float = .75               # that part: 0 to 1
 
     def __post_init__(self): _check_settings(self)
 
@@ -64,19 +67,25 @@ def _check_settings(config: TrainingConfig):
         if not (value := getattr(config, name)) > 0: raise ModelError(f"{name} is {value}; it has to be above 0")
     for name in ('mixup', 'weight_decay'):
         if not (value := getattr(config, name)) >= 0: raise ModelError(f"{name} is {value}; it has to be 0 or above")
+    if not 0 <= config.teaching <= 1: raise ModelError(f"teaching is {config.teaching}; it has to be from 0 to 1")
     if unknown := set(config.augmentation or {}) - set(asdict(Augmentation())):
         raise ModelError(f"augmentation has no {', '.join(sorted(unknown))}: expected {', '.join(asdict(Augmentation()))}")
     if not 0 <= config.seed < 2**32: raise ModelError(f"seed is {config.seed}; it has to be from 0 to {2**32 - 1}")
 
 # %% ../nbs/06_training.ipynb #4495e9a9
-RECIPES = {'baseline': dict(schedule='cosine', epochs=40),
-           'final': dict(optimizer='muon', learning_rate=1e-2, weight_decay=.1, schedule='cosine', epochs=60, mixup=.2,
-                        augmentation=dict(rotation=15., zoom=.15, shift=.1, erase=.25))}
+_muon = dict(architecture='final', optimizer='muon', learning_rate=1e-2, weight_decay=.1, schedule='cosine')
+_mixed = _muon | dict(mixup=.2, augmentation=dict(rotation=15., zoom=.15, shift=.1, erase=.25))
+RECIPES = {'baseline': dict(architecture='baseline', schedule='cosine', epochs=40),
+           'final-60': _mixed | dict(epochs=60),
+           'final-70': _muon | dict(epochs=70, augmentation=dict(erase=.25)),
+           'final-100': _mixed | dict(epochs=100),
+           'final': _mixed | dict(learning_rate=5e-3, epochs=12, start='final-60', teachers=('final-70', 'final-100'))}
 
-def recipe(architecture: str, # a key of `MODELS`
+def recipe(name: str, # a key of `RECIPES`
           ) -> TrainingConfig:
-    "The settings that a network of this project is trained with; raises `ModelError` for an unknown one"
-    return TrainingConfig(architecture=architecture, **RECIPES.get(architecture, {}))
+    "The settings that a network of this project is trained with; raises `ModelError` for an unknown name"
+    if name not in RECIPES: raise ModelError(f"unknown recipe {name!r}: there are {', '.join(RECIPES)}")
+    return TrainingConfig(**RECIPES[name])
 
 # %% ../nbs/06_training.ipynb #a4b6d0a1
 @dataclass(frozen=True)
@@ -134,6 +143,27 @@ class ConvolutionMuon(keras.optimizers.Muon):
         self.assign_sub(variable, learning_rate * tf.reshape(step, variable.shape))
 
 # %% ../nbs/06_training.ipynb #7d879d69
+@keras.saving.register_keras_serializable('fer_nb')
+class Student(keras.Model):
+    "A network; once it has `teach`, a function from images and labels to labels, its training loss is taken with what that returns"
+    teach = None
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        "Keras's, with the teachers' labels in training"
+        if training and self.teach: y = self.teach(x, y)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+def teaching(teachers: list, # networks: float32 (b, 48, 48, 1) -> float32 (b, 8)
+             share: float, # of the labels that is theirs, 0–1
+            ): # a function: images (b, 48, 48, 1), labels (b, 8) -> labels (b, 8)
+    "Labels blended with the teachers' answers: each is asked about its part of a batch and, mirrored, about another"
+    asked = [(network, step) for network in teachers for step in (1, -1)]
+    def teach(x, y):
+        edges = [tf.shape(x)[0] * i // len(asked) for i in range(len(asked) + 1)]
+        answers = [network(x[a:b, :, ::step], training=False) for (network, step), a, b in zip(asked, edges, edges[1:])]
+        return (1 - share) * y + share * tf.stop_gradient(tf.concat(answers, axis=0))
+    return teach
+
+# %% ../nbs/06_training.ipynb #593bdfe9
 def learning_rate_schedule(config: TrainingConfig, # schedule, epochs
                   images: int, # in an epoch
                  ): # a number, or Keras's schedule
@@ -155,6 +185,7 @@ def compiled_model(config: TrainingConfig, # architecture, optimizer and its lea
                                                  exclude_layers=['block1_conv1', 'emotion'])}[config.optimizer]()
     optimizer.exclude_from_weight_decay(var_names=['gamma', 'beta', 'bias'])
     model = with_fused_normalization(build_model(config.architecture, **config.model))
+    model = Student(model.inputs, model.outputs, name=model.name)
     model.compile(optimizer, loss='categorical_crossentropy', metrics=['accuracy'])
     return model
 
@@ -273,9 +304,22 @@ def _fit(model, data: TrainingData, config: TrainingConfig, callbacks, first_epo
               class_weight=class_weights(data.labels.argmax(axis=1)) if config.class_weighted else None,
               shuffle=False, verbose=(1 if sys.stdout.isatty() else 2) if keras.utils.is_interactive_logging_enabled() else 0)
 
+def _check_earlier(config: TrainingConfig):
+    "Raise `ModelError` where a model that this training builds on is missing"
+    for name in filter(None, (config.start, *config.teachers)):
+        if name not in model_dirs(): raise ModelError(f"this training builds on the model {name}, which is not there: train it first (`fer_nb train {name}`)")
+
 def _run_model(run: Path, config: TrainingConfig, done: int, images: int):
-    "The network to go on with: the state after `done` epochs, or a new one"
-    return load_network(_state(run, done - 1)) if done else compiled_model(config, images)
+    "The network to go on with: the state after `done` epochs, or a new one, and its teachers"
+    model = load_network(_state(run, done - 1)) if done else compiled_model(config, images)
+    if config.start and not done: _start_from(model, config.start)
+    if config.teachers: model.teach = teaching([load_model(name)[0] for name in config.teachers], config.teaching)
+    return model
+
+def _start_from(model, name):
+    "Give a new network the weights of a trained one"
+    try: model.set_weights(load_model(name)[0].get_weights())
+    except ValueError as e: raise ModelError(f"the weights of {name} don't fit: its network is another one") from e
 
 # %% ../nbs/06_training.ipynb #a5882232
 def train(config: TrainingConfig = TrainingConfig(), # everything that steers it
@@ -292,6 +336,7 @@ def train(config: TrainingConfig = TrainingConfig(), # everything that steers it
     if not restart and not run.exists() and (done := _finished(models_dir()/name, config, data.about)) is not None:
         print(f"{models_dir()/name} was trained with these settings on these data already; --restart trains it anew")
         return done
+    _check_earlier(config)
     with storage_errors(run): run.mkdir(parents=True, exist_ok=True)
     _open_run(run, config, data.about, restart)
     with hardware(config.precision) as policy:

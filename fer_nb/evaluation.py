@@ -23,11 +23,12 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
+from .batches import evaluation_batches
 from .cleaning import load_images, read_dataset
 from .core import (EMOTION_COLORS, EMOTIONS, DataError, ModelError, atomic_write, model_dir, models_dir, raw_dir, read_json,
                          read_table, write_json, write_table)
 from .models import load_model, write_card
-from .preprocessing import data_fingerprint, evaluation_batches, majority, make_split, vote_counts
+from .preprocessing import data_fingerprint, majority, make_split, vote_counts
 
 # %% ../nbs/07_evaluation.ipynb #3d732eba
 def check_predictions(probabilities, # float (n, 8), rows sum to 1, columns in the order of `EMOTIONS`

@@ -11,7 +11,7 @@ import numpy as np
 
 from .core import EMOTIONS, IMAGE_SIZE, DataError, ImageError, ModelError, emotion_id
 from .models import keras
-from .preprocessing import tf
+from .batches import tf
 
 # %% ../nbs/08_gradcam.ipynb #bfa84896
 def last_feature_map(model: keras.Model, # any model with a two-dimensional convolution

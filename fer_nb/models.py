@@ -19,7 +19,7 @@ import pandas as pd
 
 from .core import (EMOTIONS, IMAGE_SIZE, DataError, ModelError, atomic_write, model_dir, model_dirs, models_dir, quiet_stderr, read_json,
                          storage_errors, write_json)
-from .preprocessing import tf     # loaded there without its greetings
+from .batches import tf     # loaded there without its greetings
 
 # %% ../nbs/05_models.ipynb #70ec0dfe
 with quiet_stderr(): import keras

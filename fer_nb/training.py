@@ -20,13 +20,13 @@ import optuna
 import pandas as pd
 from optuna.storages.journal import JournalFileBackend
 
+from .batches import Augmentation, evaluation_batches, tf, training_batches
 from .cleaning import load_images, read_dataset
 from .core import (ModelError, atomic_write, model_dirs, models_dir, raw_dir, read_json, read_table, set_seed, storage_errors,
                          write_json, write_table)
 from .models import (MODELS, build_model, keras, load_model, load_network, make_card, save_model, save_network,
                            with_fused_normalization)
-from .preprocessing import (Augmentation, class_weights, data_fingerprint, evaluation_batches, make_split, one_hot,
-                                  soft_labels, tf, training_batches)
+from .preprocessing import class_weights, data_fingerprint, make_split, one_hot, soft_labels
 
 # %% ../nbs/06_training.ipynb #9557590f
 OPTIMIZERS, SCHEDULES = ('adam', 'sgd', 'muon'), ('plateau', 'cosine')

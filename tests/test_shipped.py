@@ -56,8 +56,8 @@ def test_its_page_is_made_from_its_card(name):
 @pytest.mark.parametrize('name', SHIPPED)
 def test_it_was_trained_by_the_recipe_that_stands_in_the_repository(name):
     from dataclasses import asdict
+    from fer_nb.batches import Augmentation
     from fer_nb.models import MODELS as networks
-    from fer_nb.preprocessing import Augmentation
     from fer_nb.training import TrainingConfig, recipe
     card, settings = card_of(name), recipe(name)
     as_json = lambda value: json.loads(json.dumps(value))

@@ -26,11 +26,11 @@ from scipy.stats import binomtest
 from .acquisition import label_from_votes
 from .batches import Augmentation, augment
 from .cleaning import load_images, pixel_hash, read_dataset
-from .core import (EMOTION_COLORS, EMOTIONS, IMAGE_SIZE, VOTE_COLUMNS, DataError, ModelError, emotion_id, progress, raw_dir,
+from .core import (EMOTION_COLORS, EMOTIONS, IMAGE_SIZE, VOTE_COLUMNS, DataError, ModelError, emotion_id, load_card, progress, raw_dir,
                          read_json, results_dir, storage_errors, write_json, write_table)
 from .evaluation import (PROBABILITY_COLUMNS, PROTOCOLS, bootstrap_weights, check_predictions, emotion_axis, evaluation_rows,
                                metrics, predict, protocol, read_predictions, select, titled)
-from .models import load_card, load_model
+from .models import load_model
 from .preprocessing import data_fingerprint, families, make_split, vote_counts, vote_shares
 from .training import TrainingConfig, train
 

@@ -6,8 +6,8 @@
 __all__ = ['EMOTIONS', 'EMOTION_ALIASES', 'IMAGE_SIZE', 'SPLITS', 'VOTE_COLUMNS', 'EMOTION_COLORS', 'FerNbError', 'DataError',
            'UnsafeArchiveError', 'DownloadError', 'ImageError', 'ModelError', 'StorageError', 'canonical_emotion',
            'emotion_id', 'home', 'raw_dir', 'results_dir', 'models_dir', 'model_dirs', 'model_dir', 'storage_errors',
-           'atomic_write', 'write_json', 'read_json', 'write_table', 'read_table', 'set_seed', 'progress',
-           'quiet_stderr']
+           'atomic_write', 'write_json', 'read_json', 'write_table', 'read_table', 'check_card', 'load_card',
+           'set_seed', 'progress', 'quiet_stderr']
 
 # %% ../nbs/00_core.ipynb #5f7ebce5
 import contextlib, csv, errno, io, json, os, random, sys, tempfile
@@ -174,6 +174,32 @@ def read_table(path, # CSV file: comma, semicolon, tab or pipe; UTF-8 (with or w
     if missing := [c for c in columns if c not in df.columns]:
         raise DataError(f"{path} lacks the column{'s'[:len(missing) > 1]} {', '.join(missing)}: it has {', '.join(df.columns)[:300]}")
     return df
+
+# %% ../nbs/00_core.ipynb #87a5eb42
+def check_card(card: dict, # from `card.json`
+               where, # the file, for the message
+              ):
+    "Raise `ModelError` where a card's classes or input are not the project's"
+    if not isinstance(card, dict): raise ModelError(f"{where} is damaged: it holds no card")
+    if missing := [o for o in ('class_names', 'input_shape', 'value_range', 'architecture', 'parameters', 'temperature', 'metrics', 'date') if o not in card]:
+        raise ModelError(f"{where} does not say its {', '.join(missing)}")
+    if not isinstance(card['class_names'], list) or not isinstance(card['metrics'], dict):
+        raise ModelError(f"{where} is damaged: its class_names have to be a list and its metrics a table")
+    if (names := card['class_names']) != list(EMOTIONS):
+        how = 'in another order' if sorted(map(str, names)) == sorted(EMOTIONS) else 'other classes'
+        raise ModelError(f"{where} names {how}: {', '.join(map(str, names))}; this project reads outputs as {', '.join(EMOTIONS)}. "
+                         "Every figure and label would be wrong, so the model is not loaded")
+    if card['input_shape'] != [IMAGE_SIZE, IMAGE_SIZE, 1] or card['value_range'] != [0, 1]:
+        raise ModelError(f"{where} wants input {card['input_shape']} in {card['value_range']}; `preprocess` gives {[IMAGE_SIZE, IMAGE_SIZE, 1]} in [0, 1]")
+
+def load_card(name, # a model's name, or its folder as a `Path`
+             ) -> tuple[dict, Path]: # the card and the folder
+    "A checked card; raises `ModelError` where it is missing, damaged, or of other classes"
+    folder = name if isinstance(name, Path) else model_dir(name)
+    try: card = read_json(folder/'card.json')
+    except DataError as e: raise ModelError(str(e)) from None
+    check_card(card, folder/'card.json')
+    return card, folder
 
 # %% ../nbs/00_core.ipynb #7b565eee
 def set_seed(seed: int = 42, # any whole number from 0 to 2**32 - 1

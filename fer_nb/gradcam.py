@@ -10,13 +10,12 @@ import cv2
 import numpy as np
 
 from .core import EMOTIONS, IMAGE_SIZE, DataError, ImageError, ModelError, emotion_id
-from .models import keras
-from .batches import tf
 
 # %% ../nbs/08_gradcam.ipynb #bfa84896
-def last_feature_map(model: keras.Model, # any model with a two-dimensional convolution
+def last_feature_map(model, # any Keras model with a two-dimensional convolution
                     ): # symbolic float (b, h, w, channels)
     "The last convolution's output, after the normalisation and activation that follow it; raises `ModelError` where there is no convolution"
+    from fer_nb.models import keras
     kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.layers.Conv2DTranspose)
     places = [i for i, layer in enumerate(model.layers) if isinstance(layer, kinds)]
     if not places: raise ModelError(f"{model.name} has no two-dimensional convolution: there is no place to draw a heat map of")
@@ -40,6 +39,7 @@ def to_heatmaps(coarse, # float (n, h, w), 0 and above
 # %% ../nbs/08_gradcam.ipynb #af33c051
 def _before_softmax(model):
     "The input of the last layer, a dense one with softmax"
+    from fer_nb.models import keras
     layer = model.layers[-1]
     if not isinstance(layer, keras.layers.Dense) or layer.activation is not keras.activations.softmax:
         raise ModelError(f"{model.name} ends in {type(layer).__name__} {layer.name!r}: heat maps need a dense layer with softmax there")
@@ -66,6 +66,7 @@ class GradCAM:
     def __init__(self, model, # a Keras model, float32 (b, 48, 48, 1) -> softmax (b, 8), with a convolution
                 ):
         "Raises `ModelError` for a network without a convolution or without a softmax layer at its end"
+        from fer_nb.models import keras, tf
         features, hidden = last_feature_map(model), _before_softmax(model)
         both, scores = keras.Model(model.inputs[0], [features, hidden]), model.layers[-1]
         @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32), tf.TensorSpec((None,), tf.int32)])
@@ -91,6 +92,7 @@ class GradCAM:
 # %% ../nbs/08_gradcam.ipynb #4948ee0b
 def _head_layers(model): # hidden, hidden_norm, hidden_relu
     "The hidden layer and what follows it, if the network is built as those of the registry are; raises `ModelError`"
+    from fer_nb.models import keras
     kinds = [type(o).__name__ for o in model.layers if not isinstance(o, keras.layers.Dropout)]
     ends = [['MaxPooling2D', *way, 'Dense', 'BatchNormalization', 'ReLU', 'Dense'] for way in (['Flatten'], ['GlobalAveragePooling2D', 'Flatten'])]
     if not any(kinds[-len(end):] == end for end in ends):
@@ -101,6 +103,7 @@ def _head_layers(model): # hidden, hidden_norm, hidden_relu
 def heatmap_model(model, # a network of the registry
                  ): # a Keras model, float32 (b, 48, 48, 1) -> probabilities (b, 8) and coarse heat maps (b, 8, h, w), 0 and above
     "Grad-CAM for all eight emotions in one forward pass, as a closed form of the weights it has now; raises `ModelError` for another head"
+    from fer_nb.models import keras
     features, ops = last_feature_map(model), keras.ops
     _before_softmax(model)
     hidden, norm, hidden_relu = _head_layers(model)

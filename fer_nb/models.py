@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODELS', 'LIMITS', 'NOT_FOR', 'LICENCE', 'FusedBatchNormalization', 'with_fused_normalization', 'build_baseline',
            'build_final', 'Architecture', 'build_model', 'multiply_adds', 'make_card', 'card_text', 'save_network',
-           'save_model', 'write_card', 'check_card', 'load_card', 'load_network', 'load_model', 'models_table']
+           'save_model', 'write_card', 'load_network', 'load_model', 'models_table']
 
 # %% ../nbs/05_models.ipynb #12d84afc
 import datetime, hashlib, inspect, os, platform, zipfile
@@ -17,7 +17,7 @@ from typing import Callable
 import numpy as np
 import pandas as pd
 
-from .core import (EMOTIONS, IMAGE_SIZE, DataError, ModelError, atomic_write, model_dir, model_dirs, models_dir, quiet_stderr, read_json,
+from .core import (EMOTIONS, IMAGE_SIZE, ModelError, atomic_write, load_card, model_dirs, models_dir, quiet_stderr, read_json,
                          storage_errors, write_json)
 from .batches import tf     # loaded there without its greetings
 
@@ -231,32 +231,6 @@ def write_card(card: dict, # from `make_card`
     "Write `card.json`, and `README.md` made from it"
     write_json(card, folder/'card.json')
     with atomic_write(folder/'README.md') as f: f.write(card_text(read_json(folder/'card.json')))     # as JSON has it: tuples are lists there
-
-# %% ../nbs/05_models.ipynb #87a5eb42
-def check_card(card: dict, # from `card.json`
-               where, # the file, for the message
-              ):
-    "Raise `ModelError` where a card's classes or input are not the project's"
-    if not isinstance(card, dict): raise ModelError(f"{where} is damaged: it holds no card")
-    if missing := [o for o in ('class_names', 'input_shape', 'value_range', 'architecture', 'parameters', 'temperature', 'metrics', 'date') if o not in card]:
-        raise ModelError(f"{where} does not say its {', '.join(missing)}")
-    if not isinstance(card['class_names'], list) or not isinstance(card['metrics'], dict):
-        raise ModelError(f"{where} is damaged: its class_names have to be a list and its metrics a table")
-    if (names := card['class_names']) != list(EMOTIONS):
-        how = 'in another order' if sorted(map(str, names)) == sorted(EMOTIONS) else 'other classes'
-        raise ModelError(f"{where} names {how}: {', '.join(map(str, names))}; this project reads outputs as {', '.join(EMOTIONS)}. "
-                         "Every figure and label would be wrong, so the model is not loaded")
-    if card['input_shape'] != [IMAGE_SIZE, IMAGE_SIZE, 1] or card['value_range'] != [0, 1]:
-        raise ModelError(f"{where} wants input {card['input_shape']} in {card['value_range']}; `preprocess` gives {[IMAGE_SIZE, IMAGE_SIZE, 1]} in [0, 1]")
-
-def load_card(name, # a model's name, or its folder as a `Path`
-             ) -> tuple[dict, Path]: # the card and the folder
-    "A checked card; raises `ModelError` where it is missing, damaged, or of other classes"
-    folder = name if isinstance(name, Path) else model_dir(name)
-    try: card = read_json(folder/'card.json')
-    except DataError as e: raise ModelError(str(e)) from None
-    check_card(card, folder/'card.json')
-    return card, folder
 
 # %% ../nbs/05_models.ipynb #24a211d9
 def load_network(path, # a `.keras` file

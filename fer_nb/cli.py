@@ -131,17 +131,17 @@ def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline',
 
 # %% ../nbs/11_cli.ipynb #56dcd2d2
 @app.command()
-def tune(architecture: Annotated[str, typer.Argument(help='Which network: see `fer_nb models`.')] = 'baseline',
+def tune(recipe: Annotated[str, typer.Argument(help="Whose settings to start from: 'baseline', 'final-60', 'final-70' or 'final-100'.")] = 'baseline',
          trials: Annotated[int, typer.Option(help='How many in all; earlier ones count.')] = 20,
          epochs: Annotated[int, typer.Option(help='Of each trial, at most.')] = 6,
          seed: Annotated[int, typer.Option(help='Of the proposals.')] = 42):
     "Search learning rate, optimizer and dropout; several processes may run this at once."
     with one_line_errors():
         from fer_nb import training
-        table = training.tune(training.TrainingConfig(architecture=architecture, schedule='cosine', epochs=epochs, seed=seed), trials)
+        table = training.tune(replace(training.recipe(recipe), epochs=epochs, seed=seed), trials)
         print_table(table.round({'val_accuracy': 4, 'learning_rate': 5, 'dropout': 3}), f'{len(table)} trials, best first')
         best = table.iloc[0]
-        print(f"Train with the best: fer_nb train {architecture} --optimizer {best.optimizer} --learning-rate {best.learning_rate:.2g} "
+        print(f"Train with the best: fer_nb train {recipe} --name my-{recipe} --optimizer {best.optimizer} --learning-rate {best.learning_rate:.2g} "
               f"--dropout {best.dropout:.2f}")
 
 # %% ../nbs/11_cli.ipynb #fb8b9ab3

@@ -22,7 +22,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from .batches import Augmentation, evaluation_batches, tf, training_batches
 from .cleaning import load_images, read_dataset
-from .core import (ModelError, atomic_write, model_dirs, models_dir, raw_dir, read_json, read_table, set_seed, storage_errors,
+from .core import (ModelError, atomic_write, load_card, model_dirs, models_dir, raw_dir, read_json, read_table, set_seed, storage_errors,
                          write_json, write_table)
 from .models import (MODELS, build_model, keras, load_model, load_network, make_card, save_model, save_network,
                            with_fused_normalization)
@@ -304,10 +304,14 @@ def _fit(model, data: TrainingData, config: TrainingConfig, callbacks, first_epo
               class_weight=class_weights(data.labels.argmax(axis=1)) if config.class_weighted else None,
               shuffle=False, verbose=(1 if sys.stdout.isatty() else 2) if keras.utils.is_interactive_logging_enabled() else 0)
 
-def _check_earlier(config: TrainingConfig):
-    "Raise `ModelError` where a model that this training builds on is missing"
+def _check_earlier(config: TrainingConfig, about: dict):
+    "Raise `ModelError` where a model that this training builds on is missing, or learned from other data: it may know the test images"
     for name in filter(None, (config.start, *config.teachers)):
         if name not in model_dirs(): raise ModelError(f"this training builds on the model {name}, which is not there: train it first (`fer_nb train {name}`)")
+        learned = load_card(name)[0].get('data', {})
+        if other := [key for key in ('split', 'fingerprint') if learned.get(key) != about[key]]:
+            raise ModelError(f"{name} learned from data with another {' and '.join(other)}, so it may have seen this training's validation and test images: "
+                             "train it on these data first, under another --name")
 
 def _run_model(run: Path, config: TrainingConfig, done: int, images: int):
     "The network to go on with: the state after `done` epochs, or a new one, and its teachers"
@@ -336,7 +340,7 @@ def train(config: TrainingConfig = TrainingConfig(), # everything that steers it
     if not restart and not run.exists() and (done := _finished(models_dir()/name, config, data.about)) is not None:
         print(f"{models_dir()/name} was trained with these settings on these data already; --restart trains it anew")
         return done
-    _check_earlier(config)
+    _check_earlier(config, data.about)
     with storage_errors(run): run.mkdir(parents=True, exist_ok=True)
     _open_run(run, config, data.about, restart)
     with hardware(config.precision) as policy:
@@ -451,6 +455,7 @@ def tune(config: TrainingConfig = TrainingConfig(schedule='cosine', epochs=6), #
         ) -> pd.DataFrame: # a row a trial: number, state, validation accuracy, settings, seconds; best first
     "Search learning rate, optimizer and dropout; called again, it goes on"
     if trials < 1: raise ModelError(f"{trials} trials can't be run: ask for 1 or more")
+    if config.start or config.teachers: raise ModelError("a training that builds on trained models can't be tuned: tune the ones that it builds on")
     data = training_data(config, folder)
     name = hashlib.sha256(json.dumps([asdict(config), data.about]).encode()).hexdigest()[:12]     # other data or settings, other study
     study = open_study(path or models_dir()/config.architecture/'tuning.log', name)

@@ -28,6 +28,6 @@ setup(
     entry_points={'console_scripts': settings['console_scripts'].split(), 'nbdev': ['fer_nb=fer_nb._modidx:d']},
     packages=['fer_nb'] if editable else ['fer_nb', 'fer_nb._shipped'],
     package_dir={'': '.'} if editable else {'fer_nb._shipped': 'models'},
-    package_data={'fer_nb._shipped': [f'{name}/{file}' for name in shipped for file in ('model.keras', 'card.json')]},
+    package_data={'fer_nb._shipped': [f'{name}/{file}' for name in shipped for file in ('model.keras', 'serving.tflite', 'card.json')]},
     zip_safe=False,
 )

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['VOTES_URL', 'VOTES_SHA256', 'KAGGLE_RELEASE', 'MAX_UNPACKED', 'EXPRESSIONS', 'label_from_votes', 'read_votes',
-           'votes_digest', 'download_votes', 'download_release', 'check_archive', 'Release', 'SourceImage',
-           'list_images', 'copy_images', 'dataset_table', 'import_release', 'import_fer2013', 'Face', 'draw_face',
-           'sample_face', 'simulate_votes', 'make_release', 'acquire', 'synthetic_dataset']
+           'votes_digest', 'download_votes', 'download_file', 'download_release', 'check_archive', 'Release',
+           'SourceImage', 'list_images', 'copy_images', 'dataset_table', 'import_release', 'import_fer2013', 'Face',
+           'draw_face', 'sample_face', 'simulate_votes', 'make_release', 'acquire', 'synthetic_dataset']
 
 # %% ../nbs/01_acquisition.ipynb #801f0f7d
 import hashlib, io, json, re, shutil, stat, tempfile, zipfile
@@ -76,24 +76,40 @@ def _retrying(wait) -> tenacity.Retrying:
 
 _growing = tenacity.wait_exponential(multiplier=2, max=60)   # 2, 4, 8, 16 seconds
 
+def _download(url: str, wait, remedy: str) -> bytes:
+    def fetch():
+        response = requests.get(url, timeout=30)
+        response.raise_for_status()
+        return response.content
+    try: return _retrying(wait)(fetch)
+    except requests.RequestException as e: raise DownloadError(f"can't download {url} ({type(e).__name__}). {remedy}") from e
+
 def download_votes(path=None, # where to keep the file; default `data/fer2013new.csv`
                    wait=_growing, # waits between tries, from `tenacity`
                   ) -> Path:
     "FERPlus's vote file, fetched once and checked against `VOTES_SHA256`; raises `DownloadError`"
     path = Path(path or home()/'data'/'fer2013new.csv')
     if path.exists() and votes_digest(read_votes(path)) == VOTES_SHA256: return path
-    def fetch():
-        response = requests.get(VOTES_URL, timeout=30)
-        response.raise_for_status()
-        return response
-    try: response = _retrying(wait)(fetch)
-    except requests.RequestException as e:
-        raise DownloadError(f"can't download {VOTES_URL} ({type(e).__name__}). Download fer2013new.csv by hand and give its path "
-                            "as --votes, or go on without votes: --votes none") from e
-    with atomic_write(path, 'wb') as f: f.write(response.content)
+    content = _download(VOTES_URL, wait, "Download fer2013new.csv by hand and give its path as --votes, or go on without votes: --votes none")
+    with atomic_write(path, 'wb') as f: f.write(content)
     if (found := votes_digest(read_votes(path))) != VOTES_SHA256:
         path.unlink()
         raise DownloadError(f"{VOTES_URL} brought other votes than the pinned ones (SHA-256 {found[:12]}…, not {VOTES_SHA256[:12]}…)")
+    return path
+
+# %% ../nbs/01_acquisition.ipynb #6fa591ee
+def download_file(url: str, # where from
+                  path, # where to keep it
+                  sha256: str, # of its content, hexadecimal
+                  wait=_growing, # waits between tries, from `tenacity`
+                 ) -> Path: # `path`
+    "A file fetched once and kept only if it is the pinned one; raises `DownloadError`"
+    path = Path(path)
+    if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256: return path
+    content = _download(url, wait, f"Download it by hand and put it at {path}")
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise DownloadError(f"{url} brought another file than the pinned one (SHA-256 {found[:12]}…, not {sha256[:12]}…)")
+    with atomic_write(path, 'wb') as f: f.write(content)
     return path
 
 # %% ../nbs/01_acquisition.ipynb #6b68337c

@@ -76,10 +76,10 @@ def _check_settings(config: TrainingConfig):
 _muon = dict(architecture='final', optimizer='muon', learning_rate=1e-2, weight_decay=.1, schedule='cosine')
 _mixed = _muon | dict(mixup=.2, augmentation=dict(rotation=15., zoom=.15, shift=.1, erase=.25))
 RECIPES = {'baseline': dict(architecture='baseline', schedule='cosine', epochs=40),
-           'final-60': _mixed | dict(epochs=60),
-           'final-70': _muon | dict(epochs=70, augmentation=dict(erase=.25)),
-           'final-100': _mixed | dict(epochs=100),
-           'final': _mixed | dict(learning_rate=5e-3, epochs=12, start='final-60', teachers=('final-70', 'final-100'))}
+           'final': _mixed | dict(epochs=60),
+           'unmixed': _muon | dict(epochs=70, augmentation=dict(erase=.25)),
+           'longer': _mixed | dict(epochs=100),
+           'distilled': _mixed | dict(learning_rate=5e-3, epochs=12, start='final', teachers=('unmixed', 'longer'))}
 
 def recipe(name: str, # a key of `RECIPES`
           ) -> TrainingConfig:

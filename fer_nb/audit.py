@@ -307,8 +307,9 @@ def ceiling_table(names, # evaluated models
     "One annotator and the models on the P2 test images; a second panel and one of it on every picture voted on twice; models and the panel on those of the test"
     df = read_dataset(data)
     test = make_split(df)[lambda o: o.split == 'test']
+    table = [dict(who=PEOPLE[0]) | one_annotator(test, seed)]
     twice = df.filename.iloc[_panels(df)['first']]
-    table = [dict(who=PEOPLE[0]) | one_annotator(test, seed), dict(who=PEOPLE[1]) | second_panel(df, seed, single=True), dict(who=PEOPLE[2]) | second_panel(df, seed)]
+    table += [dict(who=PEOPLE[1]) | second_panel(df, seed, single=True), dict(who=PEOPLE[2]) | second_panel(df, seed)]
     shared = test.filename[test.filename.isin(twice) & protocol(test, 'P2')[0]]
     if len(shared): table.append(dict(who=PEOPLE[3]) | second_panel(df, seed, only=shared))
     for name in names:

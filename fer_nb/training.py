@@ -185,7 +185,7 @@ def compiled_model(config: TrainingConfig, # architecture, optimizer and its lea
                                                  exclude_layers=['block1_conv1', 'emotion'])}[config.optimizer]()
     optimizer.exclude_from_weight_decay(var_names=['gamma', 'beta', 'bias'])
     model = with_fused_normalization(build_model(config.architecture, **config.model))
-    model = Student(model.inputs, model.outputs, name=model.name)
+    model = Student(model.inputs[0], model.outputs[0], name=model.name)
     model.compile(optimizer, loss='categorical_crossentropy', metrics=['accuracy'])
     return model
 

@@ -51,14 +51,14 @@ def inside(environment, elsewhere):
 def test_the_wheel_holds_the_package_and_the_models(wheel, tree):
     held = set(zipfile.ZipFile(wheel).namelist())
     modules = {f'fer_nb/{o.name}' for o in (tree/'fer_nb').glob('*.py')}
-    models = {f'fer_nb/_shipped/{name}/{file}' for name in ('baseline', 'final') for file in ('model.keras', 'card.json')}
+    models = {f'fer_nb/_shipped/{name}/{file}' for name in ('baseline', 'final') for file in ('model.keras', 'serving.tflite', 'card.json')}
     assert 'fer_nb/cli.py' in modules
     assert modules | models <= held
     assert not [o for o in held if 'mine' in o]             # what somebody trained in the checkout stays there
 
 
 def test_the_wheel_holds_no_data(wheel):
-    strange = [o for o in zipfile.ZipFile(wheel).namelist() if '.dist-info/' not in o and Path(o).suffix not in ('.py', '.keras')
+    strange = [o for o in zipfile.ZipFile(wheel).namelist() if '.dist-info/' not in o and Path(o).suffix not in ('.py', '.keras', '.tflite')
                and Path(o).name != 'card.json']
     assert strange == []
 

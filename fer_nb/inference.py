@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['YUNET_URL', 'YUNET_SHA256', 'DETECTION_SIZE', 'FRAME', 'SERVING', 'Face', 'yunet_file', 'YuNet', 'MTCNN',
-           'face_detector', 'face_frame', 'cut_face', 'export', 'LiteRT', 'InKeras', 'Recognition', 'Recognizer']
+           'face_detector', 'face_frame', 'cut_face', 'export', 'LiteRT', 'InKeras', 'Recognition', 'Recognizer',
+           'annotate']
 
 # %% ../nbs/09_inference.ipynb #621a3b57
 import hashlib, os
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from .core import (EMOTIONS, IMAGE_SIZE, DownloadError, ModelError, atomic_write, emotion_id, home, load_card,
+from .core import (EMOTION_COLORS, EMOTIONS, IMAGE_SIZE, DownloadError, ModelError, atomic_write, emotion_id, home, load_card,
                          quiet_stderr)
-from .gradcam import to_heatmaps
+from .gradcam import overlay, to_heatmaps
 from .preprocessing import preprocess, read_rgb
 
 # %% ../nbs/09_inference.ipynb #acff2ed7
@@ -60,7 +62,8 @@ class YuNet:
                  threshold: float = .7, # 0–1, the least sure face that counts
                 ):
         "Raises `DownloadError` where the weights can't be had"
-        self.network = cv2.FaceDetectorYN.create(str(path or yunet_file()), '', (DETECTION_SIZE, DETECTION_SIZE), threshold)
+        path = str(path or yunet_file())
+        with quiet_stderr(): self.network = cv2.FaceDetectorYN.create(path, '', (DETECTION_SIZE, DETECTION_SIZE), threshold)
 
     def __call__(self, picture, # uint8 (h, w, 3), RGB, from `read_rgb`
                 ) -> list: # of `Face`, surest first
@@ -159,14 +162,14 @@ class LiteRT:
                 ):
         from ai_edge_litert.interpreter import Interpreter
         content = {'model_content': model} if isinstance(model, bytes) else {'model_path': str(model)}
-        self.interpreter = Interpreter(**content, num_threads=threads or os.cpu_count())
+        with quiet_stderr(): self.interpreter = Interpreter(**content, num_threads=threads or os.cpu_count())
         self.batch = 0
 
     def _answer(self, faces):
         start, *_ = self.interpreter.get_input_details()
         if len(faces) != self.batch:
             self.interpreter.resize_tensor_input(start['index'], faces.shape)
-            self.interpreter.allocate_tensors()
+            with quiet_stderr(): self.interpreter.allocate_tensors()
             self.batch = len(faces)
         self.interpreter.set_tensor(start['index'], faces)
         self.interpreter.invoke()
@@ -226,19 +229,70 @@ class Recognizer:
         served = folder/SERVING
         return cls(LiteRT(served) if served.exists() else InKeras(name), card, detector)
 
-    def recognize(self, image, # what `preprocess` takes
-                  whole: bool = False, # where no face is found, take the whole picture for one
-                 ) -> list: # of `Recognition`, surest face first; empty where no face is found
-        "Each face of a picture with its probabilities; raises `ImageError` for what is no picture"
+    def _cut(self, image, whole): # faces, their matrices, their pixels
         picture = read_rgb(image)
+        if picture.shape == (IMAGE_SIZE, IMAGE_SIZE, 3): return [None], [_whole_frame(picture)], [preprocess(image)]
         if self.detector is None: self.detector = face_detector()
         faces = self.detector(picture)
         matrices = [face_frame(face) for face in faces]
         if not faces and whole: faces, matrices = [None], [_whole_frame(picture)]
-        pixels = [preprocess(cut_face(picture, matrix)) for matrix in matrices]
-        return [Recognition(*o) for o in zip(faces, matrices, pixels, *self.network(pixels))]
+        return faces, matrices, [preprocess(cut_face(picture, matrix)) for matrix in matrices]
+
+    def recognize_batch(self, images, # each what `preprocess` takes
+                        whole: bool = False, # where no face is found in a picture, take all of it for one
+                       ) -> list: # a list of `Recognition` for each picture, surest face first; empty where no face is found
+        "Each face of several pictures, the network asked for many at once; raises `ImageError` for what is no picture"
+        cut = [self._cut(image, whole) for image in images]
+        probabilities, maps = self.network([face for *_, pixels in cut for face in pixels])
+        starts = np.cumsum([0] + [len(faces) for faces, *_ in cut])
+        return [[Recognition(*o) for o in zip(*parts, probabilities[start:], maps[start:])] for parts, start in zip(cut, starts)]
+
+    def recognize(self, image, # what `preprocess` takes
+                  whole: bool = False, # where no face is found, take the whole picture for one
+                 ) -> list: # of `Recognition`, surest face first; empty where no face is found
+        "Each face of a picture with its probabilities; raises `ImageError` for what is no picture"
+        return self.recognize_batch([image], whole)[0]
 
 def _whole_frame(picture): # the matrix of the central square
     height, width = picture.shape[:2]
     step = min(height, width)/IMAGE_SIZE
     return np.array([[step, 0, (width - step*IMAGE_SIZE)/2 + step/2 - .5], [0, step, (height - step*IMAGE_SIZE)/2 + step/2 - .5]])
+
+# %% ../nbs/09_inference.ipynb #8739511b
+def _corners(matrix): # float (4, 2), x and y in the picture, clockwise from the upper left
+    low, high = -.5, IMAGE_SIZE - .5
+    return np.array([[low, low, 1], [high, low, 1], [high, high, 1], [low, high, 1]]) @ matrix.T
+
+def _lay_heat(canvas, matrix, heatmap): # changes `canvas` inside the frame
+    corners = _corners(matrix)
+    left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
+    right, bottom = np.ceil(corners.max(axis=0)).astype(int) + 1
+    inside = canvas[top:bottom, left:right]
+    if not inside.size: return
+    heat = cv2.warpAffine(heatmap, matrix - [[0, 0, left], [0, 0, top]], inside.shape[1::-1])
+    inside[:] = overlay(inside, np.clip(heat, 0, 1))
+
+def _ink(color): # black or white, what can be read on `color`
+    levels = [int(color[i:i + 2], 16) for i in (1, 3, 5)]
+    return 'black' if np.dot(levels, (.299, .587, .114)) > 140 else 'white'
+
+def annotate(picture, # uint8 (h, w, 3), RGB, from `read_rgb`
+             found, # the picture's `Recognition`s
+             heat: bool = True, # with heat maps
+             emotion: str | None = None, # whose heat maps; None: each face's likeliest
+            ) -> np.ndarray: # uint8 (h, w, 3)
+    "The picture with each face framed, numbered and named; a picture taken for a face as a whole has a question mark"
+    canvas = np.array(picture)
+    if heat:
+        for o in found: _lay_heat(canvas, o.matrix, o.heatmap(emotion))
+    image = Image.fromarray(canvas)
+    draw, size = ImageDraw.Draw(image), max(12, max(canvas.shape)//40)
+    font = ImageFont.load_default(size)
+    for i, o in enumerate(found, 1):
+        corners, color = _corners(o.matrix), EMOTION_COLORS[o.label]
+        draw.line([tuple(p) for p in (*corners, *corners[:2])], fill=color, width=max(2, size//6))
+        text = f"{i}{'' if o.face else '?'}  {o.label} {o.probabilities.max():.0%}"
+        x, y = np.clip(corners[corners.sum(axis=1).argmin()] - [0, 1.4*size], 0, [max(0, image.width - draw.textlength(text, font) - size/2), image.height])
+        draw.rectangle((x, y, x + draw.textlength(text, font) + size/2, y + 1.4*size), fill=color)
+        draw.text((x + size/4, y + .1*size), text, fill=_ink(color), font=font)
+    return np.asarray(image)

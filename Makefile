@@ -10,7 +10,7 @@ NAME ?= $(if $(filter synthetic,$(SOURCE)),drawn,my)-$(MODEL)
 readme = $(BIN)/jupyter nbconvert --log-level ERROR --to markdown --output-dir $(1) --output README nbs/index.ipynb && \
 	sed -i.bak -E 's,\]\(([0-9]{2}[a-z]?_),](nbs/\1,g' $(1)/README.md && rm $(1)/README.md.bak
 
-.PHONY: help setup pipeline test check notebooks-tested readme clean
+.PHONY: help setup pipeline test check notebooks-tested notebooks docs readme clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,10 +36,10 @@ test: setup check notebooks-tested ## everything that CI checks
 # Both are done in a copy, so that a working tree with changes can be checked and stays as it is.
 check: setup
 	rm -rf build/check && mkdir -p build/check
-	cp -r nbs _quarto.yml settings.ini setup.py pyproject.toml build/check/
+	cp -rL nbs settings.ini setup.py pyproject.toml build/check/
 	cd build/check && ../../$(BIN)/nbdev_clean && ../../$(BIN)/nbdev_export
 	diff -r -x .ipynb_checkpoints nbs build/check/nbs || { echo 'Notebooks are not clean: run nbdev_clean'; exit 1; }
-	diff -r -x __pycache__ fer_nb build/check/fer_nb || { echo 'Package and notebooks differ: edit notebooks, then run nbdev_export'; exit 1; }
+	diff -r -x __pycache__ -x static fer_nb build/check/fer_nb || { echo 'Package and notebooks differ: edit notebooks, then run nbdev_export'; exit 1; }
 	$(call readme,build/check)
 	diff README.md build/check/README.md || { echo 'README.md is made from nbs/index.ipynb: run make readme'; exit 1; }
 
@@ -47,6 +47,13 @@ check: setup
 notebooks-tested: setup
 	mkdir -p build && $(BIN)/nbdev_test --do_print 2>&1 | tee build/nbdev_test.log
 	test $$(grep -c -- '- Completed' build/nbdev_test.log) -eq $$(ls nbs/*.ipynb | wc -l)
+
+notebooks: setup ## run every notebook: on drawn faces, or on SOURCE=..., which keeps the outputs
+	$(BIN)/python tools/notebooks.py '$(SOURCE)'
+
+# nbdev_docs has Quarto rewrite a README.md that is older than index.ipynb, so ours is made first.
+docs: setup readme ## the site in _docs, by Quarto where it is installed
+	$(BIN)/python tools/docs.py
 
 readme: setup ## README.md from nbs/index.ipynb
 	$(call readme,.)

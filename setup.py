@@ -9,9 +9,8 @@ config = ConfigParser(delimiters=['='])
 config.read('settings.ini', encoding='utf-8')
 settings = config['DEFAULT']
 
-# The models stand in models/ of the repository and travel inside a wheel as fer_nb/_shipped; a checkout reads models/ itself.
-editable = 'editable_wheel' in sys.argv
-shipped = [] if editable else ['baseline', 'final']
+# A wheel brings what a checkout reads in its place: models/ as fer_nb/_shipped, the dashboard's notebook in fer_nb/_notebooks.
+inside = {} if 'editable_wheel' in sys.argv else {'fer_nb._shipped': 'models', 'fer_nb._notebooks': 'nbs'}
 
 setup(
     name=settings['lib_name'],
@@ -26,8 +25,9 @@ setup(
     install_requires=settings['requirements'].split(),
     extras_require={'dev': settings['dev_requirements'].split()},
     entry_points={'console_scripts': settings['console_scripts'].split(), 'nbdev': ['fer_nb=fer_nb._modidx:d']},
-    packages=['fer_nb'] if editable else ['fer_nb', 'fer_nb._shipped'],
-    package_dir={'': '.'} if editable else {'fer_nb._shipped': 'models'},
-    package_data={'fer_nb._shipped': [f'{name}/{file}' for name in shipped for file in ('model.keras', 'serving.tflite', 'card.json')]},
+    packages=['fer_nb', *inside],
+    package_dir={'': '.'} | inside,
+    package_data={'fer_nb': ['static/**/*'], 'fer_nb._notebooks': ['12_dashboard.ipynb'],
+                  'fer_nb._shipped': [f'{name}/{file}' for name in ('baseline', 'final') for file in ('model.keras', 'serving.tflite', 'card.json')]},
     zip_safe=False,
 )

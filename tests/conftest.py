@@ -113,3 +113,16 @@ def prepared_home(prepared, home): return shutil.copytree(prepared[0], home)
 
 @pytest.fixture
 def trained_home(trained, home): return shutil.copytree(trained[0], home)
+
+
+@pytest.fixture(scope='session')
+def browser():
+    "Chromium, started once, that asks nobody for anything by itself"
+    from playwright.sync_api import Error, sync_playwright
+    path = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+    with sync_playwright() as playwright:
+        try: browser = playwright.chromium.launch(executable_path=path, args=['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+                                                  '--disable-background-networking', '--disable-component-update', '--disable-sync'])
+        except Error: pytest.fail('no Chromium: apt-get install chromium, or .venv/bin/playwright install chromium')
+        yield browser
+        browser.close()

@@ -17,7 +17,7 @@ def tree(trained, tmp_path_factory):
     "A copy of what a wheel is built from, with a model of ours under a shipped name, one under its own, and data that must not travel"
     tree = tmp_path_factory.mktemp('tree')/'checkout'
     rubbish = shutil.ignore_patterns('__pycache__', 'run')
-    for name in ('fer_nb', 'models', 'data/README.md', 'setup.py', 'settings.ini', 'pyproject.toml', 'README.md'):
+    for name in ('fer_nb', 'models', 'nbs', 'data/README.md', 'setup.py', 'settings.ini', 'pyproject.toml', 'README.md'):
         source, target = CHECKOUT/name, tree/name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, target, ignore=rubbish) if source.is_dir() else shutil.copy(source, target)
@@ -53,13 +53,15 @@ def test_the_wheel_holds_the_package_and_the_models(wheel, tree):
     modules = {f'fer_nb/{o.name}' for o in (tree/'fer_nb').glob('*.py')}
     models = {f'fer_nb/_shipped/{name}/{file}' for name in ('baseline', 'final') for file in ('model.keras', 'serving.tflite', 'card.json')}
     assert 'fer_nb/cli.py' in modules
-    assert modules | models <= held
+    static = {str(o.relative_to(tree)) for o in (tree/'fer_nb'/'static').rglob('*') if o.is_file()}
+    assert 'fer_nb/static/webcam.js' in static
+    assert modules | models | static | {'fer_nb/_notebooks/12_dashboard.ipynb'} <= held
     assert not [o for o in held if 'mine' in o]             # what somebody trained in the checkout stays there
 
 
 def test_the_wheel_holds_no_data(wheel):
     strange = [o for o in zipfile.ZipFile(wheel).namelist() if '.dist-info/' not in o and Path(o).suffix not in ('.py', '.keras', '.tflite')
-               and Path(o).name != 'card.json']
+               and not o.startswith('fer_nb/static/') and Path(o).name not in ('card.json', '12_dashboard.ipynb')]
     assert strange == []
 
 
@@ -73,6 +75,12 @@ def test_the_installed_package_is_used_and_its_home_is_the_users_data_folder(ins
 def test_the_installed_command_knows_the_shipped_model(inside, tmp_path):
     code = "from fer_nb.models import load_model; print(load_model('final')[1]['data']['train_images'])"
     assert int(inside('python', '-c', code, FER_NB_HOME=str(tmp_path)).split()[-1]) > 0
+
+
+def test_the_installed_package_finds_its_dashboard(inside):
+    code = "from fer_nb.serving import dashboard_notebook; from fer_nb.widgets import Dashboard; print(dashboard_notebook(), Dashboard().page.controls.samples[0].description)"
+    notebook, sample = inside('python', '-c', code).split()
+    assert Path(notebook).match('fer_nb/_notebooks/12_dashboard.ipynb') and Path(notebook).exists() and sample == 'astronaut'
 
 
 def test_the_installed_command_prepares_like_the_checkouts(inside, drawn, prepared, tmp_path):

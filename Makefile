@@ -10,7 +10,7 @@ NAME ?= $(if $(filter synthetic,$(SOURCE)),drawn,my)-$(MODEL)
 readme = $(BIN)/jupyter nbconvert --log-level ERROR --to markdown --output-dir $(1) --output README nbs/index.ipynb && \
 	sed -i.bak -E 's,\]\(([0-9]{2}[a-z]?_),](nbs/\1,g' $(1)/README.md && rm $(1)/README.md.bak
 
-.PHONY: help setup pipeline test check notebooks-tested notebooks docs readme clean
+.PHONY: help setup browser dashboard pipeline test check notebooks-tested notebooks docs readme clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,8 +30,16 @@ pipeline: setup ## data to evaluated model: SOURCE=synthetic, kaggle, or a folde
 	$(BIN)/fer_nb train $(MODEL) --name $(NAME)
 	$(BIN)/fer_nb evaluate $(NAME)
 
-test: setup check notebooks-tested ## everything that CI checks
+dashboard: setup ## recognise faces in your camera and pictures: opens http://localhost:8866
+	$(BIN)/fer_nb dashboard
+
+test: setup browser check notebooks-tested ## everything that CI checks
 	$(BIN)/pytest -q tests
+
+browser: setup
+	@for name in chromium chromium-browser google-chrome; do command -v $$name > /dev/null && exit; done; \
+	if [ $$(id -u) = 0 ] && command -v apt-get > /dev/null; then apt-get -qq update && apt-get -qq install -y chromium > /dev/null; else $(BIN)/playwright install chromium; fi || \
+	{ echo 'The dashboard and the site are tested in a browser: install Chromium and run make test again'; exit 1; }
 
 # Both are done in a copy, so that a working tree with changes can be checked and stays as it is.
 check: setup

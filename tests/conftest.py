@@ -1,5 +1,5 @@
 "A small synthetic release, homes made from it, and ways to run the command line"
-import hashlib, os, shutil, signal, subprocess, sys
+import hashlib, io, os, shutil, signal, subprocess, sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,13 +116,24 @@ def trained_home(trained, home): return shutil.copytree(trained[0], home)
 
 
 @pytest.fixture(scope='session')
-def browser():
-    "Chromium, started once, that asks nobody for anything by itself"
+def camera(tmp_path_factory):
+    "A film for the browser's camera: the sample photograph, 640 × 480, thirty times"
+    from PIL import Image
+    picture = Image.new('RGB', (640, 480), 'gray')
+    picture.paste(Image.open(Path(__file__).resolve().parent.parent/'fer_nb'/'static'/'samples'/'astronaut.jpg').convert('RGB').resize((480, 480)), (80, 0))
+    picture.save(frame := io.BytesIO(), 'jpeg', quality=95)
+    film = tmp_path_factory.mktemp('camera')/'film.mjpeg'
+    film.write_bytes(frame.getvalue()*30)
+    return film
+
+@pytest.fixture(scope='session')
+def browser(camera):
+    "Chromium with a camera, started once, that asks nobody for anything by itself"
     from playwright.sync_api import Error, sync_playwright
     path = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
     with sync_playwright() as playwright:
-        try: browser = playwright.chromium.launch(executable_path=path, args=['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-                                                  '--disable-background-networking', '--disable-component-update', '--disable-sync'])
+        try: browser = playwright.chromium.launch(executable_path=path, args=['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+                                                  '--disable-component-update', '--disable-sync', '--use-fake-device-for-media-stream', f'--use-file-for-fake-video-capture={camera}'])
         except Error: pytest.fail('no Chromium: apt-get install chromium, or .venv/bin/playwright install chromium')
         yield browser
         browser.close()

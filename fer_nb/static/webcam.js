@@ -150,30 +150,36 @@ class Webcam {
     this.running = true
     while (this.stream && this.model.get('live') && !this.gone) {
       const start = performance.now()
-      if (!document.hidden && !await this.frame('live')) { this.set('live', false); break }
+      if (!document.hidden && await this.frame('live')) { this.set('live', false); break }
       await pause(Math.max(document.hidden ? 200 : 0, 1000 * this.model.get('interval') - (performance.now() - start)))
     }
     this.running = false
   }
 
   async take(files) {
+    const problems = []
     for (const file of files) {
       this.say(`Reading ${file.name} …`)
-      let blob
-      try {
-        const picture = await createImageBitmap(file, {imageOrientation: 'from-image'})
-        blob = await shrink(picture, picture.width, picture.height)
-        picture.close()
-      } catch {                              // a kind that browsers don't know, such as TIFF; the server may
-        if (file.size > LARGEST_RAW) { this.say(`${file.name} is no picture that this browser can read: save it as JPEG or PNG.`, true); continue }
-        blob = file
-      }
-      await this.send(blob, file.name, 'upload')
+      const problem = await this.read(file)
+      if (problem) problems.push(`${file.name}: ${problem}`)
     }
     this.files.value = ''
+    this.say(problems.join('; '), problems.length > 0)
   }
 
-  async send(blob, name, origin) {           // true when it was answered without a problem
+  async read(file) {
+    let blob = file
+    try {
+      const picture = await createImageBitmap(file, {imageOrientation: 'from-image'})
+      blob = await shrink(picture, picture.width, picture.height)
+      picture.close()
+    } catch {                                // a kind that browsers don't know, such as TIFF; the server may
+      if (file.size > LARGEST_RAW) return 'this browser can\'t read it, and it is too large to send as it is. Save it as JPEG or PNG.'
+    }
+    return this.send(blob, file.name, 'upload')
+  }
+
+  async send(blob, name, origin) {           // what went wrong, if anything did
     const id = ++this.sent
     const content = {kind: 'picture', id, name, origin}
     const answer = new Promise(done => {
@@ -185,7 +191,7 @@ class Webcam {
     const {problem} = await answer
     this.waiting.delete(id)
     this.say(problem ?? '', Boolean(problem))
-    return !problem
+    return problem
   }
 
   answered(message) {

@@ -338,6 +338,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                                    'fer_nb.prediction._look_at': ('prediction.html#_look_at', 'fer_nb/prediction.py'),
                                    'fer_nb.prediction._look_at_pictures': ('prediction.html#_look_at_pictures', 'fer_nb/prediction.py'),
                                    'fer_nb.prediction._look_at_video': ('prediction.html#_look_at_video', 'fer_nb/prediction.py'),
+                                   'fer_nb.prediction._pixels': ('prediction.html#_pixels', 'fer_nb/prediction.py'),
                                    'fer_nb.prediction._read': ('prediction.html#_read', 'fer_nb/prediction.py'),
                                    'fer_nb.prediction._read_ahead': ('prediction.html#_read_ahead', 'fer_nb/prediction.py'),
                                    'fer_nb.prediction._recognized': ('prediction.html#_recognized', 'fer_nb/prediction.py'),

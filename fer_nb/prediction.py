@@ -74,14 +74,19 @@ def _read(path): # the picture, or the error
     try: return read_rgb(path)
     except ImageError as e: return e
 
-def _batches(paths, most=32, size=2**21): # lists of up to 32 paths with 2 MB of content
-    batch, weight = [], 0
+def _pixels(path): # how many a picture's header promises
+    try:
+        with Image.open(path) as picture: return picture.width*picture.height
+    except Exception: return 0
+
+def _batches(paths, most=32, pixels=2**24): # lists of paths; the last picture may bring one over the limit
+    batch, size = [], 0
     for path in paths:
         batch.append(path)
-        weight += path.stat().st_size if path.exists() else 0
-        if len(batch) == most or weight >= size:
+        size += _pixels(path)
+        if len(batch) == most or size >= pixels:
             yield batch
-            batch, weight = [], 0
+            batch, size = [], 0
     if batch: yield batch
 
 def _read_ahead(paths, threads=2): # yields paths and what `_read` makes of them, a batch at a time
@@ -139,7 +144,7 @@ class Video:
         "Raises `ImageError` where it can't be read"
         try: open(path, 'rb').close()
         except OSError as e: raise ImageError(f"can't read {path}: {e.strerror}") from None
-        self.path, self.capture, self.until = path, cv2.VideoCapture(str(path)), 0.
+        self.path, self.capture, self.until = path, cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), 0.
         if not self.capture.isOpened(): raise ImageError(f"{path} is no video that can be read")
         rate, self.frames = (self.capture.get(o) for o in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
         self.rate = round(rate, 2) if 1 <= rate <= 120 else 30.        # frames a second; some recordings don't say
@@ -284,7 +289,8 @@ class Prediction:
     plots: list             # of `Path`: emotions over time, for each video with a face
 
 def _look_at(recognizer, sources, whole, targets): # yields source, rows, what went wrong or None: pictures first
-    yield from _look_at_pictures(recognizer, [o for o in sources if not _is_video(o)], whole, targets)
+    pictures = [o for o in sources if not _is_video(o)]
+    if pictures: yield from progress(_look_at_pictures(recognizer, pictures, whole, targets), 'Pictures', total=len(pictures))
     for o in sources:
         if _is_video(o): yield o, *_look_at_video(recognizer, o, whole, targets.get(o))
 
@@ -318,7 +324,7 @@ def predict(paths, # files, folders and patterns
     with closing(Journal(output and output.with_name(f'.{output.name}.journal'), settings)) as journal:
         rows = {o: journal.rows(o, stamps[o]) for o in sources}
         left = [o for o in sources if rows[o] is None]
-        for source, rows[source], problem in progress(_look_at(recognizer, left, whole, targets), 'Recognising', total=len(left), unit='file'):
+        for source, rows[source], problem in _look_at(recognizer, left, whole, targets):
             if problem: problems[source] = problem         # not in the journal: another run tries again
             else: journal.add(source, stamps[source], rows[source])
     faces = [row for o in sources for row in rows[o]]

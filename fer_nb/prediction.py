@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from .core import (EMOTION_COLORS, EMOTIONS, DataError, ImageError, StorageError, atomic_write, progress, results_dir, storage_errors,
-                         write_table)
+from .core import (EMOTION_COLORS, EMOTIONS, DataError, ImageError, StorageError, atomic_write, progress, quiet_stderr, results_dir,
+                         storage_errors, write_table)
 from .inference import Recognizer, annotate
 from .preprocessing import read_rgb
 
@@ -144,7 +144,8 @@ class Video:
         "Raises `ImageError` where it can't be read"
         try: open(path, 'rb').close()
         except OSError as e: raise ImageError(f"can't read {path}: {e.strerror}") from None
-        self.path, self.capture, self.until = path, cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), 0.
+        with quiet_stderr(): self.capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        self.path, self.until = path, 0.
         if not self.capture.isOpened(): raise ImageError(f"{path} is no video that can be read")
         rate, self.frames = (self.capture.get(o) for o in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
         self.rate = round(rate, 2) if 1 <= rate <= 120 else 30.        # frames a second; some recordings don't say

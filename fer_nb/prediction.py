@@ -99,15 +99,6 @@ def _read_ahead(paths, threads=2): # yields paths and what `_read` makes of them
                 yield batch, read.result()
         for batch, read in waiting: yield batch, read.result()
 
-# %% ../nbs/09b_prediction.ipynb #dca4d94c
-def _recognized(recognizer, pictures, whole): # for each picture its `Recognition`s, or an error
-    readable = [o for o in pictures if not isinstance(o, ImageError)]
-    try: found = iter(recognizer.recognize_batch(readable, whole))
-    except cv2.error as e:
-        if len(pictures) == 1: return [ImageError(f"a picture of {pictures[0].shape[1]} × {pictures[0].shape[0]} pixels, which OpenCV does not take ({e.err})")]
-        return [found for o in pictures for found in _recognized(recognizer, [o], whole)]
-    return [o if isinstance(o, ImageError) else next(found) for o in pictures]
-
 # %% ../nbs/09b_prediction.ipynb #91149955
 _KEPT = {'.jpg': 'JPEG', '.jpeg': 'JPEG', '.png': 'PNG', '.mp4': 'MP4'}
 
@@ -125,12 +116,20 @@ def _annotated(picture, found, least=240): # the picture with its faces drawn in
 def _write_picture(picture, path):
     with atomic_write(path, 'wb') as f: Image.fromarray(picture).save(f, format=_KEPT[path.suffix.lower()], quality=92)
 
-# %% ../nbs/09b_prediction.ipynb #0114d1cc
+# %% ../nbs/09b_prediction.ipynb #4b8fdb66
+def _recognized(recognizer, pictures, whole): # for each picture its `Recognition`s, or an error
+    readable = [o for o in pictures if not isinstance(o, ImageError)]
+    try: found = iter(recognizer.recognize_batch(readable, whole))
+    except cv2.error as e:
+        if len(pictures) == 1: return [ImageError(f"a picture of {pictures[0].shape[1]} × {pictures[0].shape[0]} pixels, which OpenCV does not take ({e.err})")]
+        return [found for o in pictures for found in _recognized(recognizer, [o], whole)]
+    return [o if isinstance(o, ImageError) else next(found) for o in pictures]
+
 def _look_at_pictures(recognizer, sources, whole, targets): # yields source, rows, what went wrong or None
     for batch, pictures in _read_ahead(sources):
         for source, picture, found in zip(batch, pictures, _recognized(recognizer, pictures, whole)):
             if isinstance(found, ImageError):
-                yield source, [], str(found)
+                yield source, [], str(found) if str(source) in str(found) else f'{source}: {found}'
                 continue
             if source in targets: _write_picture(_annotated(picture, found), targets[source])
             yield source, face_rows(found, source), None
@@ -241,6 +240,12 @@ def write_faces(rows, # from `face_rows`
         with atomic_write(path) as f: f.writelines(json.dumps(row, ensure_ascii=False) + '\n' for row in rows)
 
 # %% ../nbs/09b_prediction.ipynb #badfc9a8
+def _json_lines(path): # yields what the whole lines of a file say
+    if not path.exists(): return
+    for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
+        try: yield json.loads(line)
+        except ValueError: pass
+
 class Journal:
     "What an unfinished run has done; without a path it keeps nothing"
     def __init__(self, path, # file that holds the settings and a line for each finished source, or None
@@ -249,22 +254,15 @@ class Journal:
         "Goes on with what is there; raises `DataError` where that has other settings"
         self.path, self.file = path, None
         if not path: return
-        lines = list(self._lines())
+        lines = list(_json_lines(path))
+        if len(lines) == 1: lines = []                     # nothing done yet
         if lines and lines[0] != settings:
-            raise DataError(f"{path} holds an unfinished run with other settings ({self._said(lines[0])}; now: {self._said(settings)}). Finish that one first, or delete the file to begin anew")
+            raise DataError(f"{path} holds an unfinished run with other settings ({lines[0]}, now {settings}): finish that one first, or delete the file to begin anew")
         self.done = {source: (stamp, rows) for source, stamp, rows in lines[1:]}
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self.file = open(path, 'a' if lines else 'w', encoding='utf-8')
             print('' if lines else json.dumps(settings), file=self.file, flush=True)
-
-    def _said(self, settings): return ', '.join(f'{k} {v:.8}' if isinstance(v, str) else f'{k} {v}' for k, v in settings.items()) if isinstance(settings, dict) else 'damaged'
-
-    def _lines(self):
-        if not self.path.exists(): return
-        for line in self.path.read_text(encoding='utf-8', errors='replace').splitlines():
-            try: yield json.loads(line)
-            except ValueError: pass
 
     def rows(self, source, stamp): # its rows, or None where it has to be looked at
         if self.file and stamp and self.done.get(str(source), [None])[0] == stamp: return self.done[str(source)][1]
@@ -321,7 +319,7 @@ def predict(paths, # files, folders and patterns
     targets = _targets(sources, annotated) if annotated else {}
     stamps = {o: _stamp(o, targets.get(o)) for o in sources}
     recognizer = Recognizer.from_pretrained(model)
-    settings = dict(model=str(model), weights=recognizer.card.get('model_sha256'), whole=whole)
+    settings = dict(model=str(model), weights=recognizer.card.get('model_sha256', '')[:12], whole=whole)
     with closing(Journal(output and output.with_name(f'.{output.name}.journal'), settings)) as journal:
         rows = {o: journal.rows(o, stamps[o]) for o in sources}
         left = [o for o in sources if rows[o] is None]
@@ -342,8 +340,9 @@ def to_screen(faces: pd.DataFrame, # from `face_table`
     first = faces.head(most)
     short = lambda text: text if len(text) <= 28 else f'…{text[-27:]}'
     box = lambda o: 'whole' if pd.isna(o.x) else f'{o.x:.0f},{o.y:.0f} {o.width:.0f}×{o.height:.0f}'
-    shown = pd.DataFrame({'source': first.source.map(short), 'frame': first.frame, 'time': first.time, 'box': [box(o) for o in first.itertuples()], 'label': first.label})
+    shown = pd.DataFrame({'source': first.source.map(short), 'frame': first.frame.map('{:.0f}'.format, na_action='ignore').astype(object),
+                          'time': first.time, 'box': [box(o) for o in first.itertuples()], 'label': first.label})
     if first.frame.isna().all(): shown = shown.drop(columns=['frame', 'time'])
     shares = (100*first[list(EMOTIONS)]).round().astype(int).rename(columns=lambda o: o[:3])
     more = f'\n… and {len(faces) - most:,} more' if len(faces) > most else ''
-    return shown.join(shares).to_string(index=False, na_rep='') + more if len(first) else 'no face'
+    return shown.fillna({'frame': ''}).join(shares).to_string(index=False, na_rep='') + more if len(first) else 'no face'

@@ -129,6 +129,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                             'fer_nb.cli._print_cleaning': ('cli.html#_print_cleaning', 'fer_nb/cli.py'),
                             'fer_nb.cli._print_prediction': ('cli.html#_print_prediction', 'fer_nb/cli.py'),
                             'fer_nb.cli._start': ('cli.html#_start', 'fer_nb/cli.py'),
+                            'fer_nb.cli.dashboard': ('cli.html#dashboard', 'fer_nb/cli.py'),
                             'fer_nb.cli.demo': ('cli.html#demo', 'fer_nb/cli.py'),
                             'fer_nb.cli.eda': ('cli.html#eda', 'fer_nb/cli.py'),
                             'fer_nb.cli.evaluate': ('cli.html#evaluate', 'fer_nb/cli.py'),

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
+import psutil, pytest, requests
 from PIL import Image
+
+from conftest import assert_one_line
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SAMPLES = CHECKOUT/'fer_nb'/'static'/'samples'
@@ -241,7 +243,7 @@ def test_two_visitors_at_once_and_a_third_when_one_has_left(visitor, browser, ad
     assert 'face 1 happy' in visitor.shown('astronaut')
     assert other.picture() == 'cat: no face found'      # not hers
     wide = other.page.evaluate('() => [...document.querySelectorAll(".fer-dashboard *")].filter(o => o.getBoundingClientRect().right > innerWidth + 1 && !o.closest(".fer-scroll")).map(o => o.outerHTML.slice(0, 99))')
-    assert wide == []                                   # nothing to scroll sideways on a phone
+    assert wide == [] and other.page.evaluate('() => [...document.querySelectorAll(".fer-scroll")].every(o => o.getBoundingClientRect().right <= innerWidth)')        # nothing to scroll sideways on a phone
     dark = other.page.evaluate('() => getComputedStyle(document.querySelector(".fer-card")).backgroundColor')
     assert max(json.loads(dark.replace('rgb(', '[').replace(')', ']'))) < 64
     context = browser.new_context()
@@ -270,6 +272,17 @@ def test_without_a_camera_the_page_says_why(browser, address, allowed, script, s
     visitor.press('astronaut')                          # and everything else works
     assert 'face 1 happy' in visitor.shown('astronaut')
     visitor.leave()
+
+
+def test_the_command_serves_until_it_is_interrupted(env, fer_nb):
+    port = free_port()
+    command = [Path(sys.executable).with_name('fer_nb'), 'dashboard', '--no-browser', '--port', str(port)]
+    with running(command, port, env) as address:
+        assert 'fer_nb.widgets' not in requests.get(address).text      # outputs only
+        assert_one_line(fer_nb('dashboard', '--no-browser', '--port', port, home=env['FER_NB_HOME']), 'give another --port')
+        kernels = [o for o in psutil.Process().children(recursive=True) if 'ipykernel_launcher' in ' '.join(o.cmdline())]
+        assert kernels
+    assert psutil.wait_procs(kernels, timeout=10)[1] == []             # none is left behind
 
 
 def test_the_same_notebook_works_in_jupyterlab(browser, env, tmp_path):

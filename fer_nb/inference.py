@@ -54,7 +54,8 @@ DETECTION_SIZE = 640        # pixels of the longer side in which faces are looke
 def _shrunk(picture): # the picture at most `DETECTION_SIZE` long, and its scale
     scale = min(1, DETECTION_SIZE/max(picture.shape[:2]))
     if scale == 1: return picture, 1.
-    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), scale
+    size = [max(1, round(scale*o)) for o in picture.shape[1::-1]]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA), scale
 
 class YuNet:
     "Finds faces (Wu et al. 2023); made once, called often"

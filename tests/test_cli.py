@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from conftest import assert_ok, assert_one_line
 
-COMMANDS = ('prepare', 'eda', 'train', 'tune', 'evaluate', 'models')
+COMMANDS = ('prepare', 'eda', 'train', 'tune', 'evaluate', 'export', 'predict', 'dashboard', 'models')
 METRICS = ('accuracy', 'balanced accuracy', 'macro F1', 'weighted F1', 'calibration error', 'log loss')
 
 

@@ -43,3 +43,7 @@ def test_a_failing_cell_stops_the_run_and_keeps_the_notebook(run, tmp_path):
     ended = run('synthetic', notebook)
     assert ended.returncode == 1 and 'broken.ipynb' in ended.stderr and 'ZeroDivisionError' in ended.stderr
     assert notebook.read_bytes() == before
+
+
+def test_notebooks_stay_small():
+    assert [path.name for path in (ROOT/'nbs').glob('*.ipynb') if path.stat().st_size > 1.5e6] == []

@@ -8,7 +8,7 @@ NAME ?= $(if $(filter synthetic,$(SOURCE)),drawn,my)-$(MODEL)
 
 # README.md stands one folder above the notebooks and pictures that it links to.
 readme = $(BIN)/jupyter nbconvert --log-level ERROR --to markdown --output-dir $(1) --output README nbs/index.ipynb && \
-	sed -i.bak -E 's,\]\((images/|[0-9]{2}[a-z]?_),](nbs/\1,g' $(1)/README.md && rm $(1)/README.md.bak
+	sed -i.bak -E 's,\]\(([a-z]+\.png|[0-9]{2}[a-z]?_),](nbs/\1,g' $(1)/README.md && rm $(1)/README.md.bak
 
 .PHONY: help setup browser dashboard pipeline test check notebooks-tested notebooks docs readme clean
 .DEFAULT_GOAL := help

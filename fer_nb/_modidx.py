@@ -488,6 +488,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                                 'fer_nb.widgets.make_controls': ('widgets.html#make_controls', 'fer_nb/widgets.py'),
                                 'fer_nb.widgets.probability_bars': ('widgets.html#probability_bars', 'fer_nb/widgets.py'),
                                 'fer_nb.widgets.problem_of': ('widgets.html#problem_of', 'fer_nb/widgets.py'),
+                                'fer_nb.widgets.served_models': ('widgets.html#served_models', 'fer_nb/widgets.py'),
                                 'fer_nb.widgets.session_csv': ('widgets.html#session_csv', 'fer_nb/widgets.py'),
                                 'fer_nb.widgets.session_html': ('widgets.html#session_html', 'fer_nb/widgets.py'),
                                 'fer_nb.widgets.session_png': ('widgets.html#session_png', 'fer_nb/widgets.py'),

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from jupyter_server._tz import utcnow
+from tornado.web import authenticated
 from traitlets import Int
 from traitlets.config import Config
 from voila.app import Voila
@@ -35,7 +36,9 @@ class DashboardHandler(TornadoVoilaHandler):
         "Whether as many kernels serve visitors as may"
         return len(set(self.kernel_manager.list_kernel_ids()) - self.ready()) >= self.visitors
 
+    @authenticated
     async def get(self, path=None):
+        self.xsrf_token                                  # sets the cookie that the page's last request has to bring
         if path: return self.redirect_to_file(path)
         parts = self.get_generator()
         async with self.door:
@@ -79,7 +82,7 @@ def _check_port(ip, port):
     with socket.socket(socket.AF_INET6 if ':' in ip else socket.AF_INET) as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try: s.bind((ip, port))
-        except OSError as e: raise DataError(f"can't listen on {ip}:{port} ({e.strerror}): give another --port, or an --ip of this machine") from None
+        except (OSError, OverflowError) as e: raise DataError(f"can't listen on {ip}:{port} ({getattr(e, 'strerror', e)}): give another --port, or an --ip of this machine") from None
 
 # %% ../nbs/10b_serving.ipynb #298b0eb1
 def serve(ip: str = '127.0.0.1', # address to listen on; '0.0.0.0' for all of this machine's
@@ -91,6 +94,7 @@ def serve(ip: str = '127.0.0.1', # address to listen on; '0.0.0.0' for all of th
     "Serve the dashboard until it is interrupted; raises `DataError` for an address or number that can't be used"
     from fer_nb.inference import face_detector
     if visitors < 1: raise DataError(f"{visitors} visitors is a closed door: give 1 or more")
+    if absence < 1: raise DataError(f"kernels can't end after {absence} seconds: give 1 or more")
     _check_port(ip, port)
     face_detector()
     templates = str(Path(find_spec('fer_nb').origin).parent/'static'/'jupyter')

@@ -1,5 +1,5 @@
 "The dashboard in a real browser, with a camera that shows NASA's photograph of Eileen Collins"
-import io, json, os, shutil, signal, socket, subprocess, sys, time
+import io, json, os, shutil, signal, socket, subprocess, sys, tempfile, time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,11 +24,12 @@ def free_port():
 @contextmanager
 def running(command, port, env):
     "A server in a process of its own, until the block ends"
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+    log = tempfile.TemporaryFile('w+')
+    server = subprocess.Popen(command, stdout=log, stderr=log, env=env, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     try:
         deadline = time.monotonic() + 120
         while True:
-            assert server.poll() is None and time.monotonic() < deadline, server.stdout.read()
+            assert server.poll() is None and time.monotonic() < deadline, log.seek(0) or log.read()
             with socket.socket() as s:
                 if s.connect_ex(('127.0.0.1', port)) == 0: break
             time.sleep(.1)
@@ -135,14 +136,15 @@ def test_a_snapshot_of_the_camera_is_happy_with_both_models_and_the_heat_lies_on
     visitor.page.wait_for_selector('.fer-video:not([hidden])', timeout=PATIENCE)
     visitor.press('Take a picture')
     assert 'face 1 happy' in visitor.shown('camera')
+    visitor.sees('camera, face 1 happy', '[role=status]')              # said aloud to those who see nothing
     for model in ('baseline', 'final'):
         visitor.page.get_by_label('Model').select_option(model)
         visitor.sees(f'Model {model}:')
         visitor.sees('happy', '.fer-answer')
         with_heat = visitor.marked()
-        visitor.page.get_by_label('Heat map').uncheck()
+        visitor.page.get_by_label('Show heat maps').uncheck()
         bare = visitor.marked()
-        visitor.page.get_by_label('Heat map').check()
+        visitor.page.get_by_label('Show heat maps').check()
         y, x = np.nonzero(abs(with_heat - bare).max(axis=2) > 8)
         assert len(x) > 200
         assert 230 <= x.min() and x.max() <= 350 and 55 <= y.min() and y.max() <= 172, (model, x.min(), x.max(), y.min(), y.max())    # where her face is
@@ -150,11 +152,25 @@ def test_a_snapshot_of_the_camera_is_happy_with_both_models_and_the_heat_lies_on
 
 def test_another_emotion_has_another_heat_map(visitor):
     answer = visitor.marked()
-    visitor.page.get_by_label('of', exact=True).select_option('sad')
+    visitor.page.get_by_label('Heat map of').select_option('sad')
     sad = visitor.marked()
-    visitor.page.get_by_label('of', exact=True).select_option('happy')
+    visitor.page.get_by_label('Heat map of').select_option('happy')
     happy = visitor.marked()
     assert (sad != answer).any() and (happy == answer).all()
+
+
+def test_two_clicks_start_one_camera_that_can_be_stopped(visitor):
+    visitor.press('Stop camera')
+    visitor.page.evaluate("""() => { window.streams = []
+      const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices)
+      navigator.mediaDevices.getUserMedia = async options => { const stream = await ask(options); streams.push(stream); return stream }
+      const button = [...document.querySelectorAll('.fer-webcam button')].find(o => o.textContent == 'Start camera')
+      button.click(); button.click() }""")
+    visitor.page.wait_for_selector('.fer-video:not([hidden])', timeout=PATIENCE)
+    visitor.press('Stop camera')
+    assert visitor.page.evaluate("() => streams.map(o => o.getTracks()[0].readyState)") == ['ended']
+    visitor.press('Start camera')
+    visitor.page.wait_for_selector('.fer-video:not([hidden])', timeout=PATIENCE)
 
 
 def test_live_sends_a_picture_only_when_the_last_was_answered(visitor):
@@ -255,6 +271,8 @@ def test_two_visitors_at_once_and_a_third_when_one_has_left(visitor, browser, ad
         if late.goto(address).status == 200: break
         time.sleep(1)
     late.wait_for_selector('.fer-webcam', timeout=PATIENCE)
+    late.reload()                                       # gives the place back at once, and takes it again
+    late.wait_for_selector('.fer-webcam', timeout=PATIENCE)
     context.close()
 
 
@@ -274,15 +292,18 @@ def test_without_a_camera_the_page_says_why(browser, address, allowed, script, s
     visitor.leave()
 
 
+def kernels(): return {o for o in psutil.Process().children(recursive=True) if o.status() != 'zombie' and 'ipykernel_launcher' in ' '.join(o.cmdline())}
+
 def test_the_command_serves_until_it_is_interrupted(env, fer_nb):
     port = free_port()
     command = [Path(sys.executable).with_name('fer_nb'), 'dashboard', '--no-browser', '--port', str(port)]
+    others = kernels()
     with running(command, port, env) as address:
         assert 'fer_nb.widgets' not in requests.get(address).text      # outputs only
         assert_one_line(fer_nb('dashboard', '--no-browser', '--port', port, home=env['FER_NB_HOME']), 'give another --port')
-        kernels = [o for o in psutil.Process().children(recursive=True) if 'ipykernel_launcher' in ' '.join(o.cmdline())]
-        assert kernels
-    assert psutil.wait_procs(kernels, timeout=10)[1] == []             # none is left behind
+        ours = kernels() - others
+        assert ours
+    assert psutil.wait_procs(ours, timeout=10)[1] == []                # none is left behind
 
 
 def test_the_same_notebook_works_in_jupyterlab(browser, env, tmp_path):

@@ -2,7 +2,9 @@
 import os, shutil, subprocess, sys, venv, zipfile
 from pathlib import Path
 
-import pytest
+import pytest, requests
+
+from test_dashboard import DETECTOR, free_port, running
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -81,6 +83,14 @@ def test_the_installed_package_finds_its_dashboard(inside):
     code = "from fer_nb.serving import dashboard_notebook; from fer_nb.widgets import Dashboard; print(dashboard_notebook(), Dashboard().page.controls.samples[0].description)"
     notebook, sample = inside('python', '-c', code).split()
     assert Path(notebook).match('fer_nb/_notebooks/12_dashboard.ipynb') and Path(notebook).exists() and sample == 'astronaut'
+
+
+def test_the_installed_command_serves_the_dashboard(environment, tmp_path):
+    (tmp_path/'data').mkdir()
+    if DETECTOR.exists(): shutil.copy(DETECTOR, tmp_path/'data')
+    command = [environment[0]/'bin'/'fer_nb', 'dashboard', '--no-browser', '--port', str(port := free_port())]
+    with running(command, port, os.environ | {'FER_NB_HOME': str(tmp_path), 'JUPYTER_PATH': f'{sys.prefix}/share/jupyter'}) as address: page = requests.get(address, timeout=60)
+    assert page.status_code == 200 and 'application/vnd.jupyter.widget-view+json' in page.text and 'Traceback' not in page.text
 
 
 def test_the_installed_command_prepares_like_the_checkouts(inside, drawn, prepared, tmp_path):

@@ -42,6 +42,8 @@ class Webcam {
     this.onChange = () => this.follow()
     model.on('msg:custom', this.onMessage)
     model.on('change', this.onChange)
+    this.onProblem = () => this.say(model.get('problem'), Boolean(model.get('problem')))
+    model.on('change:problem', this.onProblem)
     this.follow()
   }
 
@@ -95,19 +97,24 @@ class Webcam {
   async open(id) {
     if (!navigator.mediaDevices?.getUserMedia) return this.say(NO_CAMERA.insecure, true)
     this.close()
+    this.start.disabled = this.camera.disabled = true       // one request at a time: a second stream could not be stopped
     try {
-      this.stream = await navigator.mediaDevices.getUserMedia({video: {width: {ideal: LONGEST_SIDE}, ...(id ? {deviceId: {exact: id}} : {facingMode: 'user'})}})
-      this.video.srcObject = this.stream
+      const stream = await navigator.mediaDevices.getUserMedia({video: {width: {ideal: LONGEST_SIDE}, ...(id ? {deviceId: {exact: id}} : {facingMode: 'user'})}})
+      this.video.srcObject = stream
+      this.stream = stream
+      if (this.gone) return this.close()
       await this.video.play()
+      stream.getVideoTracks()[0].onended = () => { this.stop(); this.say('The camera was disconnected.', true) }
+      await this.cameras()
+      this.say('')
+      this.ready(true)
+      this.loop()
     } catch (error) {
       this.stop()
-      return this.say(NO_CAMERA[error.name] ?? `The camera could not be started: ${error.message}`, true)
+      this.say(NO_CAMERA[error.name] ?? `The camera could not be started: ${error.message}`, true)
+    } finally {
+      this.start.disabled = this.camera.disabled = false
     }
-    this.stream.getVideoTracks()[0].onended = () => { this.stop(); this.say('The camera was disconnected.', true) }
-    this.ready(true)
-    this.say('')
-    await this.cameras()
-    this.loop()
   }
 
   async cameras() {                          // their names are known only once one of them was allowed
@@ -118,17 +125,18 @@ class Webcam {
   }
 
   close() {
+    this.ready(false)
     for (const track of this.stream?.getTracks() ?? []) track.stop()
     this.stream = this.video.srcObject = null
   }
 
   stop() {
     this.close()
-    this.ready(false)
     if (this.model.get('live')) this.set('live', false)
   }
 
   ready(on) {
+    this.on = on
     this.video.hidden = !on
     this.hint.hidden = on
     this.shot.disabled = this.live.disabled = !on
@@ -141,30 +149,35 @@ class Webcam {
 
   async snapshot() {
     this.shot.disabled = true
-    await this.frame('snapshot')
-    this.shot.disabled = !this.stream
+    try { await this.frame('snapshot') }
+    catch (error) { this.say(`No picture could be taken: ${error.message}`, true) }
+    finally { this.shot.disabled = !this.on }
   }
 
   async loop() {                             // the next frame only when the last one was answered
     if (this.running) return
     this.running = true
-    while (this.stream && this.model.get('live') && !this.gone) {
-      const start = performance.now()
-      if (!document.hidden && await this.frame('live')) { this.set('live', false); break }
-      await pause(Math.max(document.hidden ? 200 : 0, 1000 * this.model.get('interval') - (performance.now() - start)))
-    }
-    this.running = false
+    try {
+      while (this.on && this.model.get('live') && !this.gone) {
+        const start = performance.now()
+        if (!document.hidden && await this.frame('live')) this.set('live', false)
+        await pause(Math.max(document.hidden ? 200 : 0, 1000 * this.model.get('interval') - (performance.now() - start)))
+      }
+    } catch (error) {
+      this.set('live', false)
+      this.say(`No picture could be taken: ${error.message}`, true)
+    } finally { this.running = false }
   }
 
   async take(files) {
     const problems = []
     for (const file of files) {
       this.say(`Reading ${file.name} …`)
-      const problem = await this.read(file)
+      const problem = await this.read(file).catch(error => `it can't be read (${error.message})`)
       if (problem) problems.push(`${file.name}: ${problem}`)
     }
     this.files.value = ''
-    this.say(problems.join('; '), problems.length > 0)
+    if (problems.length) this.say(problems.join('; '), true)
   }
 
   async read(file) {
@@ -180,17 +193,17 @@ class Webcam {
   }
 
   async send(blob, name, origin) {           // what went wrong, if anything did
+    const content = await blob.arrayBuffer()
     const id = ++this.sent
-    const content = {kind: 'picture', id, name, origin}
-    const answer = new Promise(done => {
-      this.waiting.set(id, done)
-      setTimeout(() => done({problem: 'The server does not answer. Reload the page.'}), PATIENCE)
-    })
     if (origin !== 'live') this.say('Looking …')
-    this.model.send(content, undefined, [await blob.arrayBuffer()])
-    const {problem} = await answer
+    const answer = new Promise(done => {
+      const late = setTimeout(() => done({problem: 'The server does not answer. Reload the page.'}), PATIENCE)
+      this.waiting.set(id, message => { clearTimeout(late); done(message) })
+    })
+    this.model.send({kind: 'picture', id, name, origin}, undefined, [content])
+    const {problem, said} = await answer
     this.waiting.delete(id)
-    this.say(problem ?? '', Boolean(problem))
+    if (problem || origin !== 'live') this.say(problem ?? said, Boolean(problem))
     return problem
   }
 
@@ -203,6 +216,7 @@ class Webcam {
     this.close()
     this.model.off('msg:custom', this.onMessage)
     this.model.off('change', this.onChange)
+    this.model.off('change:problem', this.onProblem)
   }
 }
 

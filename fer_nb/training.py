@@ -79,7 +79,7 @@ RECIPES = {'baseline': dict(architecture='baseline', schedule='cosine', epochs=4
            'final': _mixed | dict(epochs=60),
            'unmixed': _muon | dict(epochs=70, augmentation=dict(erase=.25)),
            'longer': _mixed | dict(epochs=100),
-           'distilled': _mixed | dict(learning_rate=5e-3, epochs=12, start='final', teachers=('unmixed', 'longer'))}
+           'distilled': _mixed | dict(learning_rate=5e-3, epochs=36, start='final', teachers=('unmixed', 'final'))}
 
 def recipe(name: str, # a key of `RECIPES`
           ) -> TrainingConfig:

@@ -280,6 +280,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                                   'fer_nb.inference.YuNet': ('inference.html#yunet', 'fer_nb/inference.py'),
                                   'fer_nb.inference.YuNet.__call__': ('inference.html#yunet.__call__', 'fer_nb/inference.py'),
                                   'fer_nb.inference.YuNet.__init__': ('inference.html#yunet.__init__', 'fer_nb/inference.py'),
+                                  'fer_nb.inference.YuNet._look': ('inference.html#yunet._look', 'fer_nb/inference.py'),
+                                  'fer_nb.inference._apart': ('inference.html#_apart', 'fer_nb/inference.py'),
                                   'fer_nb.inference._check_parity': ('inference.html#_check_parity', 'fer_nb/inference.py'),
                                   'fer_nb.inference._corners': ('inference.html#_corners', 'fer_nb/inference.py'),
                                   'fer_nb.inference._in_batches': ('inference.html#_in_batches', 'fer_nb/inference.py'),

@@ -51,11 +51,15 @@ def yunet_file() -> Path: # `data/face_detection_yunet_2023mar.onnx` in the proj
 # %% ../nbs/09_inference.ipynb #fbd01cf6
 DETECTION_SIZE = 640        # pixels of the longer side in which faces are looked for
 
-def _shrunk(picture): # the picture at most `DETECTION_SIZE` long, and its scale
-    scale = min(1, DETECTION_SIZE/max(picture.shape[:2]))
+def _shrunk(picture, most=1): # the picture at most `DETECTION_SIZE` long and `most` times as large, and its scale
+    scale = min(most, DETECTION_SIZE/max(picture.shape[:2]))
     if scale == 1: return picture, 1.
     size = [max(1, round(scale*o)) for o in picture.shape[1::-1]]
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA), scale
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), scale
+
+def _apart(face, others): # whether its middle lies in none of the other boxes
+    x, y = np.add(face.box[:2], face.box[2:]) - np.divide(face.box[2:], 2)
+    return not any(left <= x <= left + width and top <= y <= top + height for left, top, width, height in (o.box for o in others))
 
 class YuNet:
     "Finds faces (Wu et al. 2023); made once, called often"
@@ -68,11 +72,14 @@ class YuNet:
 
     def __call__(self, picture, # uint8 (h, w, 3), RGB, from `read_rgb`
                 ) -> list: # of `Face`, surest first
-        small, scale = _shrunk(picture)
-        self.network.setInputSize(small.shape[1::-1])
-        found = self.network.detect(np.ascontiguousarray(small[..., ::-1]))[1]
-        faces = [] if found is None else [Face(tuple((o[:4]/scale).tolist()), o[4:14].reshape(5, 2)/scale, float(o[14])) for o in found]
+        faces = self._look(*_shrunk(picture))
+        if max(picture.shape[:2]) < DETECTION_SIZE: faces += [face for face in self._look(*_shrunk(picture, 2)) if _apart(face, faces)]
         return sorted(faces, key=lambda face: -face.score)
+
+    def _look(self, picture, scale):
+        self.network.setInputSize(picture.shape[1::-1])
+        found = self.network.detect(np.ascontiguousarray(picture[..., ::-1]))[1]
+        return [] if found is None else [Face(tuple((o[:4]/scale).tolist()), o[4:14].reshape(5, 2)/scale, float(o[14])) for o in found]
 
 class MTCNN:
     "Finds faces with weights that come with the package `mtcnn` (Zhang et al. 2016); slower than YuNet, and it loads TensorFlow"

@@ -241,28 +241,26 @@ def _menu_train():
     train(recipe, name)
     evaluate([name])
 
-def demo(picture: str, # path of a picture of one face; '' draws one
+def demo(picture: str, # path; '' draws a face
          name: str = 'final', # the model that looks
         ):
-    "Print what a trained model sees in a picture, as bars"
+    "Print what a trained model sees in each face of a picture, as bars; where none is found, in the whole of it"
     import numpy as np
     from fer_nb.core import EMOTIONS
     with one_line_errors():
         from fer_nb.acquisition import sample_face
-        from fer_nb.evaluation import apply_temperature
-        from fer_nb.models import load_model
-        from fer_nb.preprocessing import preprocess
+        from fer_nb.inference import Recognizer
         rng = np.random.default_rng()
-        model, card = load_model(name)
         drawn = rng.choice(EMOTIONS)
-        if not picture: print(f'A face drawn as {drawn}:')
-        face = preprocess(picture or sample_face(drawn, rng)[0])
-        probabilities = apply_temperature(model.predict(face[None], verbose=0), card['temperature'])[0]
-        for i in np.argsort(-probabilities): print(f"{EMOTIONS[i]:>9} {probabilities[i]:6.1%} {'█' * round(40 * probabilities[i])}")
+        found = Recognizer.from_pretrained(name).recognize(picture or sample_face(drawn, rng)[0], whole=True)
+        for number, o in enumerate(found, 1):
+            what = f'face {number}' if o.face else 'no face found, the whole picture taken for one' if picture else f'a face drawn as {drawn}'
+            print(f"{name}, {what}:")
+            for i in np.argsort(-o.probabilities): print(f"{EMOTIONS[i]:>9} {o.probabilities[i]:6.1%} {'█' * round(40 * o.probabilities[i])}")
 
 # %% ../nbs/11_cli.ipynb #71c5be44
 _MENU = {'1': ('data preparation', _menu_prepare), '2': ('training', _menu_train),
-         '3': ('demo', lambda: demo(_ask('Picture of a face (nothing: a drawn one)', ''))), '0': ('exit', None)}
+         '3': ('demo', lambda: demo(_ask('Picture (nothing: a drawn face)', ''))), '0': ('exit', None)}
 
 def menu():
     "Ask for a number until it is 0; an error in a stage leads back to the menu"

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['YUNET_URL', 'YUNET_SHA256', 'DETECTION_SIZE', 'FRAME', 'SERVING', 'Face', 'yunet_file', 'YuNet', 'MTCNN',
            'face_detector', 'face_frame', 'cut_face', 'export', 'LiteRT', 'InKeras', 'Recognition', 'Recognizer',
-           'annotate']
+           'percent', 'annotate']
 
 # %% ../nbs/09_inference.ipynb #621a3b57
 import hashlib, os
@@ -267,6 +267,12 @@ def _whole_frame(picture): # the matrix of the central square
     return np.array([[step, 0, (width - step*IMAGE_SIZE)/2 + step/2 - .5], [0, step, (height - step*IMAGE_SIZE)/2 + step/2 - .5]])
 
 # %% ../nbs/09_inference.ipynb #8739511b
+def percent(probability: float, # 0–1
+           ) -> str:
+    "A probability for people, never rounded to certainty"
+    return '>99%' if probability > .99 else '<1%' if probability < .01 else f'{probability:.0%}'
+
+# %% ../nbs/09_inference.ipynb #4c860430
 def _corners(matrix): # float (4, 2), x and y in the picture, clockwise from the upper left
     low, high = -.5, IMAGE_SIZE - .5
     return np.array([[low, low, 1], [high, low, 1], [high, high, 1], [low, high, 1]]) @ matrix.T
@@ -299,7 +305,7 @@ def annotate(picture, # uint8 (h, w, 3), RGB, from `read_rgb`
     for i, o in enumerate(found, 1):
         corners, color = _corners(o.matrix), EMOTION_COLORS[o.label]
         draw.line([tuple(p) for p in (*corners, *corners[:2])], fill=color, width=max(2, size//6))
-        text = f"{i}{'' if o.face else '?'}  {o.label} {o.probabilities.max():.0%}"
+        text = f"{i}{'' if o.face else '?'}  {o.label} {percent(o.probabilities.max())}"
         x, y = np.clip(corners[corners.sum(axis=1).argmin()] - [0, 1.4*size], 0, [max(0, image.width - draw.textlength(text, font) - size/2), image.height])
         draw.rectangle((x, y, x + draw.textlength(text, font) + size/2, y + 1.4*size), fill=color)
         draw.text((x + size/4, y + .1*size), text, fill=_ink(color), font=font)

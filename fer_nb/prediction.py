@@ -8,7 +8,7 @@ __all__ = ['COLUMNS', 'PICTURES', 'VIDEOS', 'FORMATS', 'face_rows', 'face_table'
 
 # %% ../nbs/09b_prediction.ipynb #28955be2
 import json, os
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -60,11 +60,11 @@ def find_sources(paths, # files, folders (with all below) and patterns such as '
                  leave_out=(), # folders of which nothing is taken
                 ) -> list: # of `Path`, each file once
     "The pictures and videos that are meant; raises `DataError` for a path where there are none"
-    sources, left_out = {}, tuple(os.path.join(os.path.abspath(o), '') for o in leave_out)
+    sources, left_out = {}, tuple(os.path.join(os.path.realpath(o), '') for o in leave_out)
     for path in [Path(o).expanduser() for o in paths]:
         matches = [path] if path.exists() else [Path(o) for o in sorted(glob(str(path), recursive=True))]
         there = [o for match in matches for o in (_in_folder(match) if match.is_dir() else [match])]
-        files = [o for o in there if not os.path.abspath(o).startswith(left_out)]
+        files = [o for o in there if not os.path.realpath(o).startswith(left_out)]
         if not files: raise DataError(f"there is no picture and no video at {path}" + (f" that lies outside of {' and '.join(map(str, leave_out))}, where this command writes" if there else ''))
         for file in files: sources.setdefault(os.path.realpath(file), file)
     return list(sources.values())
@@ -106,7 +106,9 @@ def _targets(sources, folder, suffix=None): # source -> path below `folder`; a s
     if not sources: return {}
     root = os.path.commonpath([os.path.dirname(os.path.abspath(o)) for o in sources])
     added = lambda o: suffix or ('' if o.suffix.lower() in _KEPT else '.mp4' if _is_video(o) else '.png')
-    return {o: Path(folder)/(os.path.relpath(os.path.abspath(o), root) + added(o)) for o in sources}
+    targets = {o: Path(folder)/(os.path.relpath(os.path.abspath(o), root) + added(o)) for o in sources}
+    if twice := [o for o, n in Counter(targets.values()).items() if n > 1]: raise DataError(f"two files would be copied to {twice[0]}: rename one of them")
+    return targets
 
 def _annotated(picture, found, least=240): # the picture with its faces drawn in, at least about 240 pixels long
     k = max(1, round(least/max(picture.shape[:2])))
@@ -139,7 +141,8 @@ os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')       # FFmpeg's own messa
 
 class Video:
     "The frames of a video file, upright: frame number, seconds, uint8 (h, w, 3) RGB"
-    def __init__(self, path):
+    def __init__(self, path, # a video file
+                ):
         "Raises `ImageError` where it can't be read"
         try: open(path, 'rb').close()
         except OSError as e: raise ImageError(f"can't read {path}: {e.strerror}") from None
@@ -267,7 +270,11 @@ class Journal:
     def rows(self, source, stamp): # its rows, or None where it has to be looked at
         if self.file and stamp and self.done.get(str(source), [None])[0] == stamp: return self.done[str(source)][1]
 
-    def add(self, source, stamp, rows):
+    def add(self, source, # a finished file
+            stamp, # what tells whether it is still the same
+            rows, # from `face_rows`
+           ):
+        "Keep what was found; raises `StorageError`"
         if not self.file: return
         with storage_errors(self.path): print(json.dumps([str(source), stamp, rows]), file=self.file, flush=True)
 

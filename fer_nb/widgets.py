@@ -22,7 +22,7 @@ import pandas as pd
 from PIL import Image
 
 from .core import EMOTION_COLORS, EMOTIONS, FerNbError, load_card, model_dirs
-from .inference import SERVING, Recognizer, annotate
+from .inference import SERVING, Recognizer, annotate, percent
 from .prediction import face_rows
 from .preprocessing import read_rgb
 
@@ -42,7 +42,6 @@ class Webcam(anywidget.AnyWidget):
     "A camera, an upload button and a place to drop pictures on"
     _esm, _css = STATIC/'webcam.js', STATIC/'widgets.css'
     live = traitlets.Bool(False, help='Pictures are taken by themselves').tag(sync=True)
-    problem = traitlets.Unicode(help='What went wrong elsewhere on the page').tag(sync=True)
     interval = traitlets.Float(1, min=.2, max=10, help='Seconds between two of them, 0.2–10').tag(sync=True)
 
     def __init__(self, on_picture, # called with (content: bytes, name: str, origin: 'snapshot', 'live' or 'upload'); -> a sentence that tells those who see nothing what was found; a `FerNbError` it raises is shown
@@ -56,6 +55,13 @@ class Webcam(anywidget.AnyWidget):
         said = []
         problem = problem_of(lambda: said.append(self.on_picture(bytes(buffers[0]), content['name'], content['origin'])))
         self.send({'kind': 'answer', 'id': content['id'], 'problem': problem, 'said': said[0] if said else None})
+
+    def tell(self, action, # called without arguments -> a sentence, or None
+            ):
+        "Do something that the visitor asked for elsewhere on the page, and say what it says, or what went wrong"
+        said = []
+        problem = problem_of(lambda: said.append(action()))
+        self.send({'kind': 'said', 'problem': problem, 'said': said[0] if said else None})
 
 # %% ../nbs/10_widgets.ipynb #96700b06
 def to_jpeg(picture, # uint8 (h, w, 3), RGB
@@ -112,7 +118,7 @@ def probability_bars(probabilities, # float (8,)
                     ) -> dict: # a Plotly figure
     "A bar for each emotion"
     return dict(data=[dict(type='bar', orientation='h', x=[round(float(p), 4) for p in probabilities], y=list(EMOTIONS), marker={'color': list(EMOTION_COLORS.values())},
-                           text=[f'{p:.0%}' for p in probabilities], textposition='outside', cliponaxis=False, hoverinfo='skip')],
+                           text=[html.escape(percent(p)) for p in probabilities], textposition='outside', cliponaxis=False, hoverinfo='skip')],
                 layout=dict(height=300, margin=dict(l=10, r=45, t=10, b=30), bargap=.25, showlegend=False,
                             xaxis=dict(range=[0, 1], tickformat='.0%', title={'text': 'probability'}), yaxis=dict(autorange='reversed')))
 
@@ -140,10 +146,10 @@ def answer_html(found, # a `Recognition`
                ) -> str:
     "The answer for one face in words: the likeliest emotion, how sure, what else it could be"
     likely, p = likely_emotions(found.probabilities), dict(zip(EMOTIONS, found.probabilities))
-    others = ', '.join(f'{name} {p[name]:.0%}' for name in likely[1:])
+    others = ', '.join(f'{name} {html.escape(percent(p[name]))}' for name in likely[1:])
     doubt = f"It could also be {others}: only together have these nine tenths of the probability." if others else "The model finds nothing else likely."
     if not found.face: doubt += " No face was found, so the whole picture was taken for one."
-    return (f'<p class="fer-answer"><span class="fer-swatch" style="background:{EMOTION_COLORS[found.label]}"></span>{found.label}, {p[found.label]:.0%}</p>'
+    return (f'<p class="fer-answer"><span class="fer-swatch" style="background:{EMOTION_COLORS[found.label]}"></span>{found.label}, {html.escape(percent(p[found.label]))}</p>'
             f'<p class="fer-quiet">{doubt}</p>')
 
 # %% ../nbs/10_widgets.ipynb #7b801f34
@@ -161,7 +167,7 @@ def card_html(card: dict, # of a model
 GUIDE = """<ol>
 <li>Start the camera and take a picture, or upload one, or drop one on the dashed field. Samples need neither.</li>
 <li>Each face gets a frame, a number and the likeliest emotion. Choose a face by its number to see its probabilities.</li>
-<li>The heat map shows where in the face the evidence for an emotion lies; choose which emotion.</li>
+<li>The heat map shows where in the face the evidence for an emotion lies; choose which emotion. Each map is scaled to its own hottest place: it says where, not how much.</li>
 <li>Live takes a picture again and again and draws how the emotions of the surest face go on.</li>
 <li>Take the results along as a table or as the marked picture. Nothing is kept when the page is closed.</li>
 </ol>"""
@@ -184,7 +190,7 @@ class Session:
            ):
         "Change the model, and look at the last picture again; raises `ModelError`"
         self.recognizer = _recognizer(model)
-        if self.picture is not None: self.found = self.recognizer.recognize(self.picture, self.whole)
+        if self.picture is not None: self._read(self.picture, self.name)
 
     def look(self, image, # what `preprocess` takes
              name: str = 'picture', # for the table
@@ -192,13 +198,17 @@ class Session:
             ):
         "Find and read the faces of a picture; raises `ImageError`, and then nothing has changed"
         picture = read_rgb(image)
-        self.found, self.picture, self.name = self.recognizer.recognize(picture, self.whole), picture, name
         if live and self.live is None: self.live = SimpleNamespace(start=time.monotonic(), seconds=[], probabilities=[])
         second = round(time.monotonic() - self.live.start, 2) if live else None
-        self.rows = (self.rows + [dict(model=self.recognizer.card['name'], **row) for row in face_rows(self.found, name, time=second)])[-MOST_ROWS:]
+        self._read(picture, name, second)
         if live and self.found:
             self.live.seconds = [*self.live.seconds, second][-MOST_MOMENTS:]
             self.live.probabilities = [*self.live.probabilities, self.found[0].probabilities][-MOST_MOMENTS:]
+
+    def _read(self, picture, name, second=None):
+        self.found, self.picture, self.name = self.recognizer.recognize(picture, self.whole), picture, name
+        rows = [dict(model=self.recognizer.card['name'], **row) for row in face_rows(self.found, name, time=second)]
+        if rows != self.rows[-len(rows):]: self.rows = (self.rows + rows)[-MOST_ROWS:]
 
 # %% ../nbs/10_widgets.ipynb #03071bba
 def session_csv(session: Session) -> tuple: # name, media type, content
@@ -236,9 +246,11 @@ def table_html(rows, # of a session
               ) -> str:
     "The last rows of a session, newest first"
     if not rows: return '<p class="fer-quiet">No face yet.</p>'
-    cells = [(row['source'], '' if row['time'] is None else f"{row['time']:.1f} s", row['model'], row['face'], row['label'], f"{row[row['label']]:.0%}") for row in rows[:-last - 1:-1]]
+    what = lambda row: row['source'] if row['time'] is None else f"{row['source']}, {row['time']:.1f} s"
+    face = lambda row: 'whole picture' if row['score'] is None else row['face']
+    cells = [(what(row), face(row), f"{row['label']}, {percent(row[row['label']])}", row['model']) for row in rows[:-last - 1:-1]]
     body = ''.join('<tr>' + ''.join(f'<td>{html.escape(str(cell))}</td>' for cell in line) + '</tr>' for line in cells)
-    head = ''.join(f'<th scope="col">{o}</th>' for o in ('picture', 'time', 'model', 'face', 'expression', 'probability'))
+    head = ''.join(f'<th scope="col">{o}</th>' for o in ('picture', 'face', 'expression', 'model'))
     more = f'<p class="fer-quiet">{len(rows) - last:,} more are in the table to download.</p>' if len(rows) > last else ''
     return f'<div class="fer-scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}'
 
@@ -253,10 +265,11 @@ def session_html(session: Session, # of a visitor
     if session.picture is None: return EMPTY
     return answer_html(session.found[face]) if session.found else NO_FACE
 
-def describe(session: Session) -> str:
+def describe(session: Session, # with a picture
+            ) -> str:
     "The last picture in a sentence, for those who can't see it"
     if not session.found: return f'{session.name}: no face found'
-    faces = ', '.join(f'{i} {o.label} {o.probabilities.max():.0%}' for i, o in enumerate(session.found, 1))
+    faces = ', '.join(f'{i} {o.label} {percent(o.probabilities.max())}' for i, o in enumerate(session.found, 1))
     return f"{session.name}, face{'s'[:len(session.found) > 1]} {faces}"
 
 # %% ../nbs/10_widgets.ipynb #73403339
@@ -295,14 +308,15 @@ class Page:
         "Whose heat map is wanted"
         return None if self.controls.emotion.value == ANSWER else self.controls.emotion.value
 
-    def show(self, session: Session):
+    def show(self, session: Session, # what to show
+            ):
         "Bring every widget in line with a session"
         if self.busy: return                                # the numbers of the faces have changed, and the first was chosen by itself
         shown, faces = self.shown, [(str(i + 1), i) for i in range(len(session.found))]
         if list(self.controls.face.options) != faces:
             self.busy, self.controls.face.options, self.controls.face.index = True, faces, 0 if faces else None
             self.busy = False
-        for widget, there in ((self.controls.face, len(faces) > 1), (shown.picture, session.picture is not None), (self.bars, faces), (shown.live, session.live)):
+        for widget, there in ((self.controls.face, len(faces) > 1), (shown.picture, session.picture is not None), (self.bars, faces), (shown.live, session.live and session.live.seconds)):
             widget.layout.display = None if there else 'none'
         face = self.controls.face.value or 0
         shown.answer.value, shown.table.value = session_html(session, face), table_html(session.rows)
@@ -336,18 +350,29 @@ class Dashboard:
 
     def receive(self, content: bytes, name: str, origin: str) -> str: # what was found, in a sentence
         "Look at a picture, as `Webcam` asks for it, and show what was found; raises `ImageError`"
+        if origin == 'live' and not self.webcam.live: return describe(self.session)      # sent before the live session had ended
+        if origin != 'live': self.webcam.live = False        # or the next frame would take this picture's place
         self.session.look(content, name, origin == 'live')
         self.page.show(self.session)
         return describe(self.session)
 
-    def _try(self, button): self.webcam.problem = problem_of(lambda: self.receive(SAMPLES[button.description].read_bytes(), button.description, 'sample')) or ''
+    def _try(self, button): self.webcam.tell(lambda: self.receive(SAMPLES[button.description].read_bytes(), button.description, 'sample'))
 
     def _look_again(self, change):
-        self.session.whole = self.page.controls.whole.value
-        problem = problem_of(lambda: self.session.use(self.page.controls.model.value))
-        self.page.controls.model.value = self.session.recognizer.card['name']
-        self.webcam.problem = problem or ''
+        if change.owner is self.page.controls.model and change.new == self.model: return
+        self.webcam.tell(self._use)
+
+    def _use(self):
+        controls, self.session.whole = self.page.controls, self.page.controls.whole.value
+        try: self.session.use(controls.model.value)
+        finally: controls.model.value = self.model
         self.page.show(self.session)
+        return describe(self.session) if self.session.picture is not None else None
+
+    @property
+    def model(self) -> str: # a trained model's name
+        "The model that answers"
+        return self.session.recognizer.card['name']
 
     def _start_live(self, change):
         if change.new: self.session.live = None

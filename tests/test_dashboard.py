@@ -237,6 +237,7 @@ def test_faces_are_chosen_with_the_keyboard_alone(visitor):
 def test_the_table_can_be_taken_along(visitor):
     table = pd.read_csv(io.BytesIO(visitor.save('Table (CSV)')))
     assert {'camera', 'plain.jpg', 'two faces'} <= set(table.source) and table.time.notna().sum() >= 5
+    assert {'baseline', 'final'} == set(table[table.source == 'camera'].model)        # both looked at it
     emotions = table.columns[-8:]
     assert np.allclose(table[emotions].sum(axis=1), 1, atol=1e-4)
     visitor.sees('more are in the table')
@@ -255,6 +256,8 @@ def test_two_visitors_at_once_and_a_third_when_one_has_left(visitor, browser, ad
     other = Visitor(browser, address, color_scheme='dark', viewport={'width': 390, 'height': 844})
     other.press('cat')
     assert other.shown('cat') == 'cat: no face found'
+    other.sees('cat: no face found', '[role=status]')
+    other.page.wait_for_function('() => document.querySelector(".fer-side").getBoundingClientRect().top < 100', timeout=PATIENCE)        # brought into view
     visitor.press('astronaut')
     assert 'face 1 happy' in visitor.shown('astronaut')
     assert other.picture() == 'cat: no face found'      # not hers

@@ -3,7 +3,7 @@ import signal
 
 import pandas as pd
 import pytest
-from conftest import assert_ok, assert_one_line
+from conftest import assert_ok, assert_one_line, snapshot
 from test_interrupted import INTERRUPTED, stop, wait_for
 
 SLOW_READER = '''
@@ -77,3 +77,11 @@ def test_wrong_arguments_fail_at_once(fer_nb, home, tmp_path, drawn):
     assert_one_line(predict(drawn, '--model', 'nobody'), "no model 'nobody'")
     assert_one_line(predict(drawn, '--annotate', drawn), 'where this command writes')
     assert_one_line(predict(drawn, '--output', '/proc/faces.csv'), "can't write /proc")
+
+
+def test_copies_never_take_the_place_of_sources_by_another_name(fer_nb, home, tmp_path, release):
+    pictures = release/'test'/'happy'
+    before = snapshot(pictures)
+    (tmp_path/'link').symlink_to(pictures)
+    assert_one_line(fer_nb('predict', tmp_path/'link', '--annotate', pictures, home=home), 'outside of')
+    assert snapshot(pictures) == before

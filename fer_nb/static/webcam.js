@@ -42,8 +42,6 @@ class Webcam {
     this.onChange = () => this.follow()
     model.on('msg:custom', this.onMessage)
     model.on('change', this.onChange)
-    this.onProblem = () => this.say(model.get('problem'), Boolean(model.get('problem')))
-    model.on('change:problem', this.onProblem)
     this.follow()
   }
 
@@ -203,12 +201,18 @@ class Webcam {
     this.model.send({kind: 'picture', id, name, origin}, undefined, [content])
     const {problem, said} = await answer
     this.waiting.delete(id)
-    if (problem || origin !== 'live') this.say(problem ?? said, Boolean(problem))
+    if (problem || origin !== 'live') this.conclude(problem, said)
     return problem
   }
 
   answered(message) {
     if (message.kind === 'answer') this.waiting.get(message.id)?.(message)
+    if (message.kind === 'said') this.conclude(message.problem, message.said)
+  }
+
+  conclude(problem, said) {                  // on a phone the answer is below what is seen
+    this.say(problem ?? said ?? '', Boolean(problem))
+    if (!problem && said && matchMedia('(max-width: 56rem)').matches) document.querySelector('.fer-side')?.scrollIntoView({behavior: 'smooth', block: 'start'})
   }
 
   destroy() {
@@ -216,7 +220,6 @@ class Webcam {
     this.close()
     this.model.off('msg:custom', this.onMessage)
     this.model.off('change', this.onChange)
-    this.model.off('change:problem', this.onProblem)
   }
 }
 

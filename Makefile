@@ -67,4 +67,4 @@ readme: setup ## README.md from nbs/index.ipynb
 	$(call readme,.)
 
 clean: ## remove what can be made again (data, models and results stay)
-	rm -rf build dist *.egg-info .venv
+	rm -rf build dist *.egg-info _docs _proc nbs/nbdev.yml .venv

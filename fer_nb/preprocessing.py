@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .core import EMOTIONS, IMAGE_SIZE, SPLITS, VOTE_COLUMNS, DataError, ImageError
 
@@ -27,7 +27,8 @@ def _decode(blob: bytes, name: str) -> np.ndarray:
     except ImageError: raise
     except Image.DecompressionBombError: raise ImageError(f"{name} has more than {MAX_PIXELS / 1e6:.0f} million pixels: shrink it first") from None
     except Exception as e:                  # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error, …
-        raise ImageError(f"{name} is no picture that can be read ({'it is empty' if not blob else type(e).__name__})") from None
+        reason = 'it is empty' if not blob else 'it is in no format of pictures' if isinstance(e, UnidentifiedImageError) else 'it is damaged'
+        raise ImageError(f"{name} is no picture that can be read: {reason}") from None
 
 def _from_pil(picture: Image.Image) -> np.ndarray:
     if picture.width * picture.height > MAX_PIXELS: raise ImageError(f"the image has more than {MAX_PIXELS / 1e6:.0f} million pixels: shrink it first")

@@ -52,7 +52,7 @@ def augment(images, # float32 (b, 48, 48, 1), 0–1
             seed, # two whole numbers; the same give the same images
             how: Augmentation = Augmentation(), # how far
            ) -> tf.Tensor: # float32 (b, 48, 48, 1), 0–1
-    "Each image turned, zoomed, shifted, sheared, mirrored, and changed in brightness and contrast, by chance"
+    "Each image turned, zoomed, shifted, sheared, mirrored, changed in brightness and contrast, and hidden in part, by chance"
     images, a = tf.convert_to_tensor(images, tf.float32), {k: tf.constant(float(v)) for k, v in asdict(how).items()}
     draws = tf.random.stateless_uniform([tf.shape(images)[0], 9], seed, -1, 1)
     moved = tf.raw_ops.ImageProjectiveTransformV3(
@@ -72,7 +72,7 @@ def _erase(images, seed, share):
     return tf.where(hidden, draws[5], images)
 
 # %% ../nbs/04b_batches.ipynb #1c3163c9
-def training_batches(images, # uint8 (n, 48, 48)
+def training_batches(images, # uint8 (n, 48, 48), 0–255
                      labels, # float32 (n, 8), distributions
                      batch_size: int = 128, # images a step; the last, smaller batch of an epoch counts as one
                      seed: int = 42, # of order and augmentation
@@ -109,7 +109,7 @@ def _steady(batches):
     return batches.with_options(options)
 
 # %% ../nbs/04b_batches.ipynb #fe6722cd
-def evaluation_batches(images, # uint8 (n, 48, 48)
+def evaluation_batches(images, # uint8 (n, 48, 48), 0–255
                        labels=None, # float32 (n, 8), or None for images alone
                        batch_size: int = 256, # images a step
                       ) -> tf.data.Dataset: # batches in the order of `images`

@@ -87,7 +87,7 @@ def _check_port(ip, port):
 def serve(ip: str = '127.0.0.1', # address to listen on; '0.0.0.0' for all of this machine's
           port: int = 8866, # where it listens
           visitors: int = 8, # how many pages may be open at a time
-          open_browser: bool = True, # here
+          open_browser: bool = True, # show the page in this machine's browser
           absence: int = 120, # seconds after which the kernel of a closed page ends
          ):
     "Serve the dashboard until it is interrupted; raises `DataError` for an address or number that can't be used"

@@ -211,11 +211,15 @@ class Session:
         if rows != self.rows[-len(rows):]: self.rows = (self.rows + rows)[-MOST_ROWS:]
 
 # %% ../nbs/10_widgets.ipynb #03071bba
-def session_csv(session: Session) -> tuple: # name, media type, content
+def session_csv(session: Session, # a visitor's
+               ) -> tuple: # name, media type, content
     "A row a face"
     return 'faces.csv', 'text/csv', pd.DataFrame(session.rows).to_csv(index=False).encode()
 
-def session_png(session: Session, heat: bool, emotion: str | None) -> tuple: # name, media type, content
+def session_png(session: Session, # a visitor's
+                heat: bool, # with heat maps
+                emotion: str | None, # whose; None: each face's likeliest
+               ) -> tuple: # name, media type, content
     "The last picture in its own size, faces marked as `annotate` does"
     Image.fromarray(annotate(session.picture, session.found, heat, emotion)).save(file := io.BytesIO(), 'png')
     return 'faces.png', 'image/png', file.getvalue()

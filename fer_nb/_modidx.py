@@ -302,6 +302,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                                'fer_nb.models.FusedBatchNormalization': ('models.html#fusedbatchnormalization', 'fer_nb/models.py'),
                                'fer_nb.models.FusedBatchNormalization.call': ( 'models.html#fusedbatchnormalization.call',
                                                                                'fer_nb/models.py'),
+                               'fer_nb.models._about': ('models.html#_about', 'fer_nb/models.py'),
                                'fer_nb.models._block': ('models.html#_block', 'fer_nb/models.py'),
                                'fer_nb.models._convolution': ('models.html#_convolution', 'fer_nb/models.py'),
                                'fer_nb.models._digest': ('models.html#_digest', 'fer_nb/models.py'),

@@ -101,7 +101,7 @@ def eda(output: Annotated[Optional[str], typer.Option(help='Folder for the figur
 _SETTINGS = 'Settings'
 
 @app.command()
-def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline', 'final', or one of its rivals 'unmixed', 'longer' and 'distilled'.")] = 'baseline',
+def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline', 'final', or one of its rivals 'unmixed', 'longer', 'distilled' and 'wide'.")] = 'baseline',
           name: Annotated[Optional[str], typer.Option(help="Folder in models/; default the recipe's name.")] = None,
           epochs: Annotated[Optional[int], typer.Option(help='At most.', rich_help_panel=_SETTINGS)] = None,
           batch_size: Annotated[Optional[int], typer.Option(help='Images a step.', rich_help_panel=_SETTINGS)] = None,
@@ -116,21 +116,26 @@ def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline',
           precision: Annotated[Optional[str], typer.Option(help="'float32', 'mixed_float16' or 'mixed_bfloat16'.", rich_help_panel=_SETTINGS)] = None,
           seed: Annotated[Optional[int], typer.Option(help='Of weights, order, augmentation, dropout.', rich_help_panel=_SETTINGS)] = None,
           restart: Annotated[bool, typer.Option('--restart', help='Begin anew; in the end, replace the model of that name.')] = False):
-    "Train a network on the prepared data. Interrupted, the same command goes on."
+    "Train a network on the prepared data, and before it those that it learns from, where they are missing. Interrupted, the same command goes on."
     settings = {k: v for k, v in dict(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate, schedule=schedule, labels=labels, split=split,
                 class_weighted=class_weighted, patience=patience, precision=precision, seed=seed).items() if v is not None}
     with one_line_errors():
         from fer_nb import training
         config, name = training.recipe(recipe), name or recipe
         if dropout is not None: settings['model'] = config.model | {'dropout': dropout}
-        history = training.train(replace(config, **settings), name, restart=restart)
+        config = replace(config, **settings)
+        for earlier in dict.fromkeys(filter(None, (config.start, *config.teachers))):
+            if earlier in training.model_dirs(): continue
+            print(f'{recipe} learns from {earlier}, which is trained first', flush=True)
+            training.train(replace(training.recipe(earlier), split=config.split), earlier)
+        history = training.train(config, name, restart=restart)
         print(training.read_history(history))
         print(training.read_speed(history))
         print(f"Model: {training.models_dir()/name} (curves.png shows the training)")
 
 # %% ../nbs/11_cli.ipynb #56dcd2d2
 @app.command()
-def tune(recipe: Annotated[str, typer.Argument(help="Whose settings to start from: 'baseline', 'final', 'unmixed' or 'longer'.")] = 'baseline',
+def tune(recipe: Annotated[str, typer.Argument(help="Whose settings to start from: a recipe without teachers, such as 'baseline' or 'final'.")] = 'baseline',
          trials: Annotated[int, typer.Option(help='How many in all; earlier ones count.')] = 20,
          epochs: Annotated[int, typer.Option(help='Of each trial, at most.')] = 6,
          seed: Annotated[int, typer.Option(help='Of the proposals.')] = 42):
@@ -213,7 +218,7 @@ def _print_prediction(found, output, annotate):
 @app.command()
 def dashboard(port: Annotated[int, typer.Option(help='Where it listens.')] = 8866,
               ip: Annotated[str, typer.Option(help="Address to listen on; '0.0.0.0' lets other machines in.")] = '127.0.0.1',
-              visitors: Annotated[int, typer.Option(help='How many pages may be open at a time; each takes some 250 MB.')] = 8,
+              visitors: Annotated[int, typer.Option(help='How many pages may be open at a time; each takes over 200 MB.')] = 8,
               browser: Annotated[bool, typer.Option('--browser/--no-browser', help='Open the page here.')] = True):
     "Recognise expressions in the camera and in pictures: a page in the browser."
     with one_line_errors():

@@ -184,10 +184,12 @@ def _making(card: dict) -> list: # markdown list: data, recipe, time
             f"- Training: {list_of({k: v for k, v in training.items() if k not in unused}) or 'not said'}.",
             f"- Date {card['date']}; seed {card.get('seed', '?')}; {versions}."]
 
+def _about(architecture: str) -> str: return MODELS[architecture].about if architecture in MODELS else architecture
+
 def card_text(card: dict, # from `make_card`
              ) -> str: # markdown
     "A model card for people: what it is, its figures, how it was made, its limits, what it must not be used for (Mitchell et al. 2019)"
-    about = MODELS[card['architecture']].about if card['architecture'] in MODELS else card['architecture']
+    about = _about(card['architecture'])
     what = (f"A network for facial expression recognition: {about}. {card['parameters']:,} parameters, {card.get('multiply_adds', 0)/1e6:,.0f} million "
             f"multiply-adds a face. It reads a face of 48 × 48 grey pixels from 0 to 1 and answers with the probabilities of "
             f"{', '.join(card['class_names'])}, in this order. They become better calibrated when each is raised to the power "
@@ -265,5 +267,5 @@ def models_table() -> pd.DataFrame: # model, about, parameters, trained on, P2 a
         except ModelError as e: row.update(about=str(e)); continue
         p2 = card['metrics'].get('test', {}).get('P2', {}).get('accuracy', {}).get('value')
         row.update(parameters=card['parameters'], trained=f"{card['date']}, {card.get('data', {}).get('source', '?')}",
-                   about=row['about'] or card['architecture'], P2='–' if p2 is None else f'{p2:.1%}')
+                   about=_about(card['architecture']), P2='–' if p2 is None else f'{p2:.1%}')
     return pd.DataFrame(rows.values())

@@ -79,7 +79,8 @@ RECIPES = {'baseline': dict(architecture='baseline', schedule='cosine', epochs=4
            'final': _mixed | dict(epochs=60),
            'unmixed': _muon | dict(epochs=70, augmentation=dict(erase=.25)),
            'longer': _mixed | dict(epochs=100),
-           'distilled': _mixed | dict(learning_rate=5e-3, epochs=36, start='final', teachers=('unmixed', 'final'))}
+           'distilled': _mixed | dict(learning_rate=5e-3, epochs=36, start='final', teachers=('unmixed', 'final')),
+           'wide': _mixed | dict(model=dict(widths=(48, 96, 192, 384)), epochs=40, teachers=('unmixed', 'final'))}
 
 def recipe(name: str, # a key of `RECIPES`
           ) -> TrainingConfig:

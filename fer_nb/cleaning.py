@@ -304,7 +304,7 @@ def near_duplicates(folder, # where the images are
                     filenames, # readable images, names relative to it; one of each pixel-identical group is enough
                     max_distance: int = 4, # bits of 64 that may differ; see the table above
                    ) -> pd.DataFrame: # group (from 0), filename, distance (bits, to the group's first image)
-    "Groups of images with nearly the same perceptual hash; some 15 s for 34,000 images"
+    "Groups of images with nearly the same perceptual hash; some seconds for 34,000 images"
     filenames = list(filenames)
     if not 0 <= max_distance <= 64: raise DataError(f"max_distance {max_distance} is no number of bits from 0 to 64")
     hashes = perceptual_hashes(folder, filenames)

@@ -10,13 +10,22 @@ from nbdev.config import get_config
 ROOT, BIN = Path(__file__).resolve().parents[1], Path(sys.executable).parent
 FLAGGED = re.compile(rf'#\|\s*({"|".join(get_config(path=ROOT).tst_flags.split())})\b')
 
+DASHBOARD = '12_dashboard.ipynb'        # Voila runs it for each visitor: what it shows belongs to them
+
+def _renumbered(notebook):
+    "The notebook with its widgets numbered in order, which Jupyter names at random"
+    text = nbformat.writes(notebook)
+    for number, name in enumerate(notebook.metadata.get('widgets', {}).get('application/vnd.jupyter.widget-state+json', {}).get('state', {})):
+        text = text.replace(name, f'{number:032x}')
+    return nbformat.reads(text, 4)
+
 def execute(path, real, folder):
     "Run a notebook with `folder` as its working directory; cells that need real images, or long, run only where those are there"
     notebook = nbformat.read(path, 4)
     if not real: notebook.cells = [cell for cell in notebook.cells if cell.cell_type != 'code' or not FLAGGED.match(cell.source)]
-    NotebookClient(notebook, timeout=None, extra_arguments=['--log-level=ERROR'], resources={'metadata': {'path': folder}}).execute()
-    if not real: return
-    nbformat.write(notebook, path)
+    NotebookClient(notebook, timeout=None, coalesce_streams=True, extra_arguments=['--log-level=ERROR'], resources={'metadata': {'path': folder}}).execute()
+    if not real or Path(path).name == DASHBOARD: return
+    nbformat.write(_renumbered(notebook), path)
     subprocess.run([BIN/'nbdev_clean', '--fname', Path(path).resolve()], cwd=ROOT, check=True)
 
 def main(source, *paths):

@@ -124,7 +124,8 @@ def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline',
         config, name = training.recipe(recipe), name or recipe
         if dropout is not None: settings['model'] = config.model | {'dropout': dropout}
         config = replace(config, **settings)
-        for earlier in dict.fromkeys(filter(None, (config.start, *config.teachers))):
+        begins = restart or name not in training.model_dirs()            # else it is finished, or its name is taken: nothing to train for
+        for earlier in dict.fromkeys(filter(None, (config.start, *config.teachers)) if begins else ()):
             if earlier in training.model_dirs(): continue
             print(f'{recipe} learns from {earlier}, which is trained first', flush=True)
             training.train(replace(training.recipe(earlier), split=config.split), earlier)

@@ -190,7 +190,8 @@ class LiteRT:
 
 class InKeras:
     "The same of any trained model of the registry, through TensorFlow"
-    def __init__(self, name):
+    def __init__(self, name, # a trained model's name, or its folder as a `Path`
+                ):
         from fer_nb.models import load_model
         model, card = load_model(name)
         self.network = _serving_network(model, card['temperature'])

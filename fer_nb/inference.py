@@ -63,6 +63,7 @@ def _apart(face, others): # whether its middle lies in none of the other boxes
     x, y = np.add(face.box[:2], face.box[2:]) - np.divide(face.box[2:], 2)
     return not any(left <= x <= left + width and top <= y <= top + height for left, top, width, height in (o.box for o in others))
 
+# %% ../nbs/09_inference.ipynb #d52b2a74
 class YuNet:
     "Finds faces (Wu et al. 2023); made once, called often"
     def __init__(self, path=None, # `face_detection_yunet_2023mar.onnx`; default: `yunet_file`
@@ -84,6 +85,7 @@ class YuNet:
         found = self.network.detect(np.ascontiguousarray(picture[..., ::-1]))[1]
         return [] if found is None else [Face(tuple((o[:4]/scale).tolist()), o[4:14].reshape(5, 2)/scale, float(o[14])) for o in found]
 
+# %% ../nbs/09_inference.ipynb #b7d4fa98
 class MTCNN:
     "Finds faces with weights that come with the package `mtcnn` (Zhang et al. 2016); slower than YuNet, and it loads TensorFlow"
     def __init__(self, threshold: float = .9, # 0–1, the least sure face that counts
@@ -99,6 +101,7 @@ class MTCNN:
                  for o in self.network.detect_faces(small) if o['confidence'] >= self.threshold]
         return sorted(faces, key=lambda face: -face.score)
 
+# %% ../nbs/09_inference.ipynb #9dc5460b
 @lru_cache
 def face_detector(): # `YuNet`, or `MTCNN` where YuNet can't be fetched
     "The detector to use here; the same one at each call"
@@ -166,6 +169,12 @@ def _check_parity(served, network, n=64):
         raise ModelError(f"the converted network answers otherwise than the trained one (heat maps correlate at {alike:.3f}): it is not written")
 
 # %% ../nbs/09_inference.ipynb #3421ce06
+def _in_batches(answer, faces, size=32):
+    faces = np.asarray(faces, 'float32')
+    if not len(faces): return np.zeros((0, len(EMOTIONS)), 'float32'), np.zeros((0, len(EMOTIONS), 1, 1), 'float32')
+    parts = [answer(faces[i:i + size]) for i in range(0, len(faces), size)]
+    return tuple(np.concatenate(o) for o in zip(*parts))
+
 class LiteRT:
     "A serving file, called as a function: float32 (n, 48, 48, 1) -> probabilities float32 (n, 8), coarse heat maps float32 (n, 8, h, w)"
     def __init__(self, model, # path or content of a `serving.tflite`
@@ -188,6 +197,7 @@ class LiteRT:
 
     def __call__(self, faces): return _in_batches(self._answer, faces)
 
+# %% ../nbs/09_inference.ipynb #c33d8fcf
 class InKeras:
     "The same of any trained model of the registry, through TensorFlow"
     def __init__(self, name, # a trained model's name, or its folder as a `Path`
@@ -197,12 +207,6 @@ class InKeras:
         self.network = _serving_network(model, card['temperature'])
 
     def __call__(self, faces): return _in_batches(lambda part: [o.numpy() for o in self.network(part, training=False)], faces)
-
-def _in_batches(answer, faces, size=32):
-    faces = np.asarray(faces, 'float32')
-    if not len(faces): return np.zeros((0, len(EMOTIONS)), 'float32'), np.zeros((0, len(EMOTIONS), 1, 1), 'float32')
-    parts = [answer(faces[i:i + size]) for i in range(0, len(faces), size)]
-    return tuple(np.concatenate(o) for o in zip(*parts))
 
 # %% ../nbs/09_inference.ipynb #26274e2d
 @dataclass(frozen=True)
@@ -224,6 +228,12 @@ class Recognition:
         "Where in the face the evidence for an emotion lies (`fer_nb.gradcam`)"
         return to_heatmaps(self.coarse[None, emotion_id(emotion or self.label)])[0]
 
+def _whole_frame(picture): # the matrix of the central square
+    height, width = picture.shape[:2]
+    step = min(height, width)/IMAGE_SIZE
+    return np.array([[step, 0, (width - step*IMAGE_SIZE)/2 + step/2 - .5], [0, step, (height - step*IMAGE_SIZE)/2 + step/2 - .5]])
+
+# %% ../nbs/09_inference.ipynb #66e24b00
 class Recognizer:
     "Faces and their expressions in pictures"
     def __init__(self, network, # faces -> probabilities, coarse heat maps: a `LiteRT` or an `InKeras`
@@ -265,11 +275,6 @@ class Recognizer:
         "Each face of a picture with its probabilities; raises `ImageError` for what is no picture"
         return self.recognize_batch([image], whole)[0]
 
-def _whole_frame(picture): # the matrix of the central square
-    height, width = picture.shape[:2]
-    step = min(height, width)/IMAGE_SIZE
-    return np.array([[step, 0, (width - step*IMAGE_SIZE)/2 + step/2 - .5], [0, step, (height - step*IMAGE_SIZE)/2 + step/2 - .5]])
-
 # %% ../nbs/09_inference.ipynb #8739511b
 def percent(probability: float, # 0–1
            ) -> str:
@@ -294,6 +299,7 @@ def _ink(color): # black or white, what can be read on `color`
     levels = [int(color[i:i + 2], 16) for i in (1, 3, 5)]
     return 'black' if np.dot(levels, (.299, .587, .114)) > 140 else 'white'
 
+# %% ../nbs/09_inference.ipynb #165510dd
 def annotate(picture, # uint8 (h, w, 3), RGB, from `read_rgb`
              found, # the picture's `Recognition`s
              heat: bool = True, # with heat maps

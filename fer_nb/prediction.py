@@ -249,6 +249,7 @@ def _json_lines(path): # yields what the whole lines of a file say
         try: yield json.loads(line)
         except ValueError: pass
 
+# %% ../nbs/09b_prediction.ipynb #c2d9cb62
 class Journal:
     "What an unfinished run has done; without a path it keeps nothing"
     def __init__(self, path, # file that holds the settings and a line for each finished source, or None

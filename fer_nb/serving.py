@@ -52,6 +52,7 @@ class DashboardHandler(TornadoVoilaHandler):
             self.write(part)
             await self.flush()
 
+# %% ../nbs/10b_serving.ipynb #cbbce77a
 class DashboardServer(Voila):
     "Voila with a limit on visitors"
     visitors = Int(8, help='How many pages may be open at a time').tag(config=True)

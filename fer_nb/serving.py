@@ -22,9 +22,11 @@ from .core import DataError
 # %% ../nbs/10b_serving.ipynb #acb026ef
 class DashboardHandler(TornadoVoilaHandler):
     "Voila's page of a notebook, for a limited number of visitors"
-    door = asyncio.Lock()
+    door = asyncio.Lock()                                # one for all requests
 
-    def initialize(self, visitors, **kwargs):
+    def initialize(self, visitors: int, # how many there may be
+                   **kwargs): # Voila's
+        "Tornado's constructor: called for each request"
         super().initialize(**kwargs)
         self.visitors = visitors
 

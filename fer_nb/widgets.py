@@ -59,6 +59,7 @@ class Webcam(anywidget.AnyWidget):
     def tell(self, action, # called without arguments -> a sentence, or None
             ):
         "Do something that the visitor asked for elsewhere on the page, and say what it says, or what went wrong"
+        self.send({'kind': 'busy'})                          # a first look may take seconds
         said = []
         problem = problem_of(lambda: said.append(action()))
         self.send({'kind': 'said', 'problem': problem, 'said': said[0] if said else None})

@@ -193,7 +193,7 @@ class Webcam {
   async send(blob, name, origin) {           // what went wrong, if anything did
     const content = await blob.arrayBuffer()
     const id = ++this.sent
-    if (origin !== 'live') this.say('Looking …')
+    if (origin !== 'live') this.busy()
     const answer = new Promise(done => {
       const late = setTimeout(() => done({problem: 'The server does not answer. Reload the page.'}), PATIENCE)
       this.waiting.set(id, message => { clearTimeout(late); done(message) })
@@ -205,8 +205,11 @@ class Webcam {
     return problem
   }
 
+  busy() { this.say('Looking …') }
+
   answered(message) {
     if (message.kind === 'answer') this.waiting.get(message.id)?.(message)
+    if (message.kind === 'busy') this.busy()
     if (message.kind === 'said') this.conclude(message.problem, message.said)
   }
 

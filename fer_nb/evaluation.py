@@ -419,7 +419,7 @@ def mcnemar(right_a, # bool (n,), where model a is right
 
 def read_predictions(name: str, # a model's name
                     ) -> pd.DataFrame: # filename, split, label, majority, training_twin and `PROBABILITY_COLUMNS`
-    "What `evaluate` stored of a model; raises `ModelError` where it was not evaluated yet"
+    "What `evaluate` stored of a model, of validation alone where the test was not asked; raises `ModelError` where it was not evaluated yet"
     for folder in (models_dir(), model_dir(name).parent):
         for path in (folder/name/'evaluation'/'predictions.csv', folder/name/'evaluation'/'validation'/'predictions.csv'):
             if path.exists(): return read_table(path, columns=['filename', 'split', 'label', 'majority', 'training_twin', *PROBABILITY_COLUMNS])
@@ -449,6 +449,9 @@ def compare(names, # two or more models' names; differences are to the first
     return table.assign(p=[mcnemar(column, right[:, 0]) for column in right.T])
 
 # %% ../nbs/07_evaluation.ipynb #938996a4
+def _rounded(o): # five digits: what is left out differs from processor to processor
+    return {key: _rounded(value) for key, value in o.items()} if isinstance(o, dict) else round(o, 5)
+
 def _measure(table, temperature, subsets, seed, resamples): # -> subset -> protocol -> metrics; what was skipped -> why
     found, skipped = {}, {}
     for subset in subsets:
@@ -464,9 +467,7 @@ def _measure(table, temperature, subsets, seed, resamples): # -> subset -> proto
                 'before_temperature': {name: before[name] for name in ('expected_calibration_error', 'log_loss')}})
     return found, skipped
 
-def _rounded(o): # five digits: what is left out differs from processor to processor
-    return {key: _rounded(value) for key, value in o.items()} if isinstance(o, dict) else round(o, 5)
-
+# %% ../nbs/07_evaluation.ipynb #69b1bca8
 def _draw(folder, name, rows, images, protocol, subset, temperature, report): # the figures of one protocol, as PNG
     raw, target, where = rows[list(PROBABILITY_COLUMNS)].to_numpy(), rows['target'].to_numpy(), f"{name}, {subset}, {protocol}, {len(rows):,} images"
     cooled = apply_temperature(raw, temperature)

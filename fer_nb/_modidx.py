@@ -48,6 +48,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
             'fer_nb.audit': { 'fer_nb.audit.Corruption': ('audit.html#corruption', 'fer_nb/audit.py'),
                               'fer_nb.audit._blur': ('audit.html#_blur', 'fer_nb/audit.py'),
                               'fer_nb.audit._contrast': ('audit.html#_contrast', 'fer_nb/audit.py'),
+                              'fer_nb.audit._copies': ('audit.html#_copies', 'fer_nb/audit.py'),
                               'fer_nb.audit._cover': ('audit.html#_cover', 'fer_nb/audit.py'),
                               'fer_nb.audit._deal_copies': ('audit.html#_deal_copies', 'fer_nb/audit.py'),
                               'fer_nb.audit._difference': ('audit.html#_difference', 'fer_nb/audit.py'),

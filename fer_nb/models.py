@@ -38,6 +38,7 @@ def _block(x, number, width, convolutions, dropout, l2):
     x = layers.MaxPooling2D(name=f'block{number}_pool')(x)
     return layers.Dropout(dropout, name=f'block{number}_dropout')(x) if dropout else x
 
+# %% ../nbs/05_models.ipynb #5df747bf
 def _with_head(name, x, inputs, dense, dropout, l2):
     "The model with the head that all networks share: one hidden layer and eight probabilities, in float32 whatever the rest computes in"
     regularizer = keras.regularizers.L2(l2) if l2 else None
@@ -51,7 +52,7 @@ def _with_head(name, x, inputs, dense, dropout, l2):
 class FusedBatchNormalization(layers.BatchNormalization):
     "Keras's layer, whose training pass is TensorFlow's fused operation; statistics are always float32"
     def call(self, inputs, training=None, mask=None):
-        "float (b, h, w, c), normalised over all but the channels"
+        "`inputs`, float (b, h, w, c), normalised over all but the channels; in training (bool) by their own mean and variance"
         if not training or inputs.shape.rank != 4: return super().call(inputs, training=training, mask=mask)
         none = tf.zeros([0])
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -62,7 +63,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
         return outputs
 
 def with_fused_normalization(model: keras.Model, # a network of Keras's layers, untrained
-                            ) -> keras.Model: # the same with new weights, faster to train
+                            ) -> keras.Model: # the same with new weights, for training
     "A copy whose batch normalisations are fused; its weights fit the original"
     fuse = lambda layer: (FusedBatchNormalization if type(layer) is layers.BatchNormalization else type(layer)).from_config(layer.get_config())
     return keras.models.clone_model(model, clone_function=fuse)
@@ -123,7 +124,7 @@ def build_model(name: str, # a key of `MODELS`
 # %% ../nbs/05_models.ipynb #a6596880
 def multiply_adds(model: keras.Model, # any model of convolutions and dense layers
                  ) -> int: # for one image
-    "Multiplications of one forward pass; a training step costs about three times as many"
+    "Multiply-adds of one image's way through convolutions and dense layers, other layers left out; training costs about three times as many"
     total = 0
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D): total += int(np.prod(layer.output.shape[1:3])) * int(np.prod(layer.kernel.shape))
@@ -132,8 +133,8 @@ def multiply_adds(model: keras.Model, # any model of convolutions and dense laye
 
 # %% ../nbs/05_models.ipynb #a5e0123a
 LIMITS = ("Sees 48 × 48 grey faces, upright and closely cropped; anything else has to be brought into that form first.",
-          "Its labels are what ten annotators saw in photographs from web searches; other cultures and situations may read the same face differently.",
-          "Contempt and disgust have few training images and are recognised worst.",
+          "FERPlus's labels are what ten annotators saw in photographs from web searches; other cultures and situations may read the same face differently.",
+          "FERPlus has few images of contempt and disgust, and networks that learn from it recognise them worst. Drawn faces teach nothing about photographs.",
           "An expression is not an emotion: what a face shows and what a person feels are two things.")
 NOT_FOR = ("Decisions about people: hiring, policing, education, health, insurance, border control.",
            "Finding out who somebody is, or watching people who did not agree to it.")
@@ -143,7 +144,7 @@ def make_card(model: keras.Model, # the network
               name: str, # its folder's name
               architecture: str, # a key of `MODELS`
               **facts, # config, training, data, metrics, …: what JSON can hold
-             ) -> dict:
+             ) -> dict: # name, class_names, input_shape, value_range, temperature and more, for `write_card`
     "A card with what every model has to say about itself"
     libraries = {o: version(o) for o in ('tensorflow', 'keras', 'numpy')} | {'python': platform.python_version()}
     return {'name': name, 'architecture': architecture, 'class_names': list(EMOTIONS), 'input_shape': list(model.input_shape[1:]),
@@ -217,6 +218,7 @@ def save_network(model: keras.Model, # with its weights, and its optimizer where
             os.replace(temporary, path)
         finally: temporary.unlink(missing_ok=True)
 
+# %% ../nbs/05_models.ipynb #54da2b13
 def save_model(model: keras.Model, # a trained network
                card: dict, # from `make_card`
                folder=None, # where to; default `models/<card's name>`
@@ -258,7 +260,7 @@ def load_model(name, # a model's name, or its folder as a `Path`
     return model, card
 
 # %% ../nbs/05_models.ipynb #68debeda
-def models_table() -> pd.DataFrame: # model, about, parameters, trained on, P2 accuracy on the test images
+def models_table() -> pd.DataFrame: # model, about, parameters, trained (when, on what), P2 (accuracy on the test images)
     "The registry and every trained model, yours and the shipped ones; a folder that can't be used says why"
     rows = {name: dict(model=name, about=o.about, parameters=o.build().count_params(), trained='–', P2='–') for name, o in MODELS.items()}
     for name, folder in sorted(model_dirs().items()):

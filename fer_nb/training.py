@@ -41,7 +41,7 @@ class TrainingConfig:
     batch_size: int = 128               # images a step
     optimizer: str = 'adam'             # 'adam', 'sgd' with Nesterov momentum 0.9, or 'muon'
     learning_rate: float = 2e-3         # at the start, or after warming up; 'muon' likes five times Adam's
-    weight_decay: float = 0.            # times the learning rate: the share of itself that a weight loses in each step; normalisation and biases are spared, by 'muon' all that it leaves to Adam
+    weight_decay: float = 0.            # share of a weight lost in a step, as a multiple of the learning rate; not of normalisation and biases; with 'muon' only of what Muon itself trains
     schedule: str = 'plateau'           # 'plateau': smaller steps, and a stop, where nothing gets better; 'cosine': up, then down to 0
     labels: str = 'soft'                # 'soft': vote shares; 'hard': one-hot
     class_weighted: bool = False        # rare classes count more
@@ -119,7 +119,7 @@ def default_precision() -> str: # one of `PRECISIONS`
 
 @contextmanager
 def hardware(precision: str = 'auto', # one of `PRECISIONS`
-            ):
+            ): # yields the precision that was taken
     "Inside the block, networks are built for this machine's devices and the precision asked for"
     gpus = tf.config.list_physical_devices('GPU')
     policy = default_precision() if precision == 'auto' else precision
@@ -149,7 +149,7 @@ class Student(keras.Model):
     "A network; once it has `teach`, a function from images and labels to labels, its training loss is taken with what that returns"
     teach = None
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        "Keras's, with the teachers' labels in training"
+        "Keras's, for images float (b, 48, 48, 1), labels and answers float (b, 8); in training with the teachers' labels"
         if training and self.teach: y = self.teach(x, y)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
@@ -166,13 +166,14 @@ def teaching(teachers: list, # networks: float32 (b, 48, 48, 1) -> float32 (b, 8
 
 # %% ../nbs/06_training.ipynb #593bdfe9
 def learning_rate_schedule(config: TrainingConfig, # schedule, epochs
-                  images: int, # in an epoch
-                 ): # a number, or Keras's schedule
+                           images: int, # in an epoch
+                          ): # a number, or Keras's schedule
     "Where the steps begin; 'cosine' rises for a twentieth of the training and falls along half a cosine (Loshchilov & Hutter 2017)"
     if config.schedule == 'plateau': return config.learning_rate
     steps = config.epochs * -(-images // config.batch_size)
     return keras.optimizers.schedules.CosineDecay(0., steps - steps//20, warmup_target=config.learning_rate, warmup_steps=steps//20)
 
+# %% ../nbs/06_training.ipynb #3e0b8d2b
 def compiled_model(config: TrainingConfig, # architecture, optimizer and its learning rate
                    images: int, # in an epoch
                   ) -> keras.Model: # ready to fit
@@ -392,15 +393,17 @@ def read_history(history: pd.DataFrame, # from `train`
         where = f"{abs(gap):.1f} points {'ahead' if gap > 0 else 'behind'}"
         return text + f"Overfitting: training is {where}{(' and' if gap > 0 else ', but') + ' the validation loss rises' if rising else ''}."
     annealed = history.learning_rate.iloc[-1] < .05 * history.learning_rate.max()       # then the last epochs are the best by design
-    if gap < -5: return text + f"Training is {-gap:.1f} points behind: augmentation, mixup and dropout make it the harder task."
     if best.epoch >= len(history) - 2 and not annealed: return text + "Underfitting: the best epoch is at the end, so longer training may help."
-    return text + "Neither clear over- nor underfitting: the curves have settled close together."
+    if gap < -5: return text + f"Training is {-gap:.1f} points behind: changed images and dropout make it the harder task."
+    return text + "Neither clear over- nor underfitting: the accuracies are within five points."
 
+# %% ../nbs/06_training.ipynb #2f043d11
 def read_speed(history: pd.DataFrame, # from `train`
               ) -> str: # a sentence
     "How fast the network learned, and how long it waited for batches"
     return f"{history.images_per_second.median():,.0f} images a second; {history.waiting.mean():.1%} of the training time went by waiting for data."
 
+# %% ../nbs/06_training.ipynb #ee98a16d
 def plot_history(history: pd.DataFrame, # from `train`
                 ) -> plt.Figure:
     "Loss and accuracy by epoch, in training and on validation, with the reading as title"
@@ -449,6 +452,7 @@ def open_study(path, # the journal; made where it is missing
     return optuna.create_study(storage=optuna.storages.JournalStorage(JournalFileBackend(str(path))), study_name=name, load_if_exists=True,
                                direction='maximize', pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1))
 
+# %% ../nbs/06_training.ipynb #ad96f0ab
 def tune(config: TrainingConfig = TrainingConfig(schedule='cosine', epochs=6), # what stays, and epochs a trial
          trials: int = 20, # the study's size, trials of earlier calls and of other processes included
          folder=None, # images and tables; default `data/raw`

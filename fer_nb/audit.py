@@ -194,22 +194,23 @@ def leak_audit(filled, # folder from `fill_with_copies`; the second run's images
 # %% ../nbs/07b_audit.ipynb #1807288f
 def plot_leak(table: pd.DataFrame, # from `leak_audit`
              ) -> plt.Figure:
-    "Accuracy by emotion, random split (full dots) against official test (rings), with 95 % intervals; its title tells the difference"
+    "Accuracy by emotion, random split (dots), official test (rings), copies of the official test (crosses), with 95 % intervals; its title tells the difference of the first two"
     of = {test: rows.set_index('emotion').loc[['all', *EMOTIONS]] for test, rows in table.groupby('test')}
-    random, official = of['random split, all'], of['official test']
+    random, official, copied = of['random split, all'], of['official test'], of['official test, a copy of each']
     gap = (random.accuracy - official.accuracy)[list(EMOTIONS)]
     fig, ax = plt.subplots(figsize=(8, 4.2), layout='constrained')
     colors = ['black', *EMOTION_COLORS.values()]
-    for shift, rows, filled in ((-.13, random, True), (.13, official, False)):
+    for shift, rows, marker, filled in ((-.22, random, 'o', True), (0, official, 'o', False), (.22, copied, 'X', True)):
         for x, (color, row) in enumerate(zip(colors, rows.itertuples())):
             ax.vlines(x + shift, 100*row.low, 100*row.high, color=color, linewidth=1.4)
-            ax.plot(x + shift, 100*row.accuracy, 'o', color=color, markerfacecolor=color if filled else 'white', markersize=7)
+            ax.plot(x + shift, 100*row.accuracy, marker, color=color, markerfacecolor=color if filled else 'white', markersize=7)
     names = [f'{name}\n{a:,} | {b:,}' for name, a, b in zip(random.index, random.images, official.images)]
     ax.set_xticks(range(9), names, fontsize=9)
     siblings = random.siblings['all']/random.images['all']
     ax.plot([], [], 'o', color='.3', label=f'random split: {siblings:.0%} of the test images have a sibling in training')
     ax.plot([], [], 'o', color='.3', markerfacecolor='white', label='official test: none has')
-    fig.legend(frameon=False, loc='outside lower center', ncols=2)
+    ax.plot([], [], 'X', color='.3', label='a copy of each official test image: none has')
+    fig.legend(frameon=False, loc='outside lower center', ncols=3, fontsize=9)
     ax.set(ylabel='accuracy, %', xlabel='emotion (test images: random | official)', ylim=(-2, 102))
     ax.spines[['top', 'right']].set_visible(False)
     return titled(fig, f'The random split reports {100*gap.mean():.0f} points more than the official test, {100*gap.max():.0f} more on {gap.idxmax()}',
@@ -497,7 +498,7 @@ def plot_robustness(table: pd.DataFrame, # from `robustness`
     axes.flat[0].legend(frameon=False, fontsize=8)
     last = table[table.severity == 5].pivot(index='kind', columns='model', values='accuracy')[names]
     ahead = 100*(last[names[-1]] - last[names[0]])
-    finding = (f'{names[-1]} less {names[0]} at the hardest step: {ahead.max():+.0f} points in {ahead.idxmax()}, {ahead.min():+.0f} in {ahead.idxmin()}' if len(names) > 1 else
+    finding = (f'{names[-1]} less {names[0]} at the hardest step: {ahead.max():+.0f} points in {ahead.idxmax()}, {ahead.min():+.0f} in {ahead.idxmin()}'.replace('-', '−') if len(names) > 1 else
                f'The hardest steps leave {names[0]} {100*last.min().item():.0f} % ({last.idxmin().item()}) to {100*last.max().item():.0f} % ({last.idxmax().item()})')
     where = f"{', '.join(names)}; {table.images.iloc[0]:,} images, {table.protocol.iloc[0]}; bands: 95 % intervals; dashed: clean"
     return titled(fig, finding, where)

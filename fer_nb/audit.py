@@ -54,6 +54,7 @@ def _share(right, groups=None) -> dict: # images, accuracy and its 95 % interval
     found = binomtest(round(units*right.mean()), units).proportion_ci(method='wilson')       # all right or all wrong: a bootstrap would see no spread
     return dict(images=len(right), accuracy=float(right.mean()), low=found.low, high=found.high)
 
+# %% ../nbs/07b_audit.ipynb #47946c69
 def _place(source: Path, target: Path): # the same file under another name: a hard link, or a copy where the file system has none
     if not source.exists(): raise DataError(f"{source} is missing, though the table lists it: run `fer_nb prepare` again")
     try: os.link(source, target)

@@ -194,7 +194,7 @@ def predict(paths: Annotated[list[str], typer.Argument(help="Pictures, videos, f
             model: Annotated[str, typer.Option(help='The model that looks.')] = 'final',
             whole: Annotated[bool, typer.Option('--whole', help='Take a picture for a face where none is found in it.')] = False,
             annotate: Annotated[Optional[str], typer.Option(help='Folder for copies with boxes, labels and heat maps.')] = None):
-    "Recognise every face in pictures and videos: a row each. With --output, an interrupted command goes on."
+    "Recognise every face in pictures and videos: a row each. With `--output`, an interrupted command goes on."
     with one_line_errors():
         from fer_nb import prediction
         try: found = prediction.predict(paths, output, model, whole, annotate)

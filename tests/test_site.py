@@ -6,8 +6,10 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import nbformat, pytest, yaml
 from bs4 import BeautifulSoup
+from typer.main import get_command
 
 from fer_nb._modidx import d as index
+from fer_nb.cli import app
 from fer_nb.core import EMOTION_COLORS
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +97,13 @@ def test_every_function_is_documented_where_nbdev_links_to_and_leads_to_its_sour
         assert section and section.h3.get_text().lower() == anchor, link
         source = section.find_previous('a', class_='source-link')['href']
         assert not source.startswith('#') or re.search(rf'(def|class) {anchor}\b', soups[page].find(id=source[1:]).get_text().lower()), link
+
+def test_every_command_is_documented_by_its_options(soups):
+    for name, command in get_command(app).commands.items():
+        section = soups['cli.html'].find('section', id=name)
+        assert f'$ fer_nb {name}' in section.get_text(), name
+        shown = {code.text.split()[0].rstrip('.') for code in section.select('li code')}
+        assert {o.opts[0] for o in command.params} <= shown, name
 
 def test_every_picture_has_a_text_alternative(soups):
     without = {name: sum(not image.get('alt') for image in soup.find_all('img')) for name, soup in soups.items()}

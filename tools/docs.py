@@ -70,6 +70,7 @@ class Page(Processor):
         text = re.sub(r'^```.*?^```', lambda m: re.sub(r'\[(`.*?`)\]\(.*?\)', r'\1', m[0]), text, flags=re.M | re.S)     # no links in code
         name, file = self.symbols[f'{self.page}#{re.search(r"^### (.+)$", text, re.M)[1].lower()}']
         link = f'{self.config.git_url}/blob/{self.config.branch}/{file}#L{_lineno(name, file)}' if self.config.git_url else f'#{anchor(exported)}'
+        if '@app.command' in exported.source: text = text.partition('```')[0] + usage(import_module(f'{self.config.lib_name}.cli').app, name)
         return mk_cell(re.sub(r'\[source\]\(.*?\)\{.*?\}', f'[source]({link}){{.source-link}}', text), 'markdown')
 
     def relinked(self, text):
@@ -87,6 +88,14 @@ def source(cell, is_open):
     names = [name for o in ast.parse(cell.source).body for name in ([o.name] if hasattr(o, 'name') else [t.id for t in getattr(o, 'targets', []) if hasattr(t, 'id')])]
     if not names: return []
     return [mk_cell(SOURCE.format(state=' open' if is_open else '', names='Source of ' + ', '.join(names), anchor=anchor(cell), code=cell.source), 'markdown')]
+
+def usage(app, command):
+    "A command's usage and options as Typer documents them: its Python signature says nothing to whoever types it"
+    import typer
+    from typer.cli import get_docs_for_click
+    group = typer.main.get_command(app)
+    text = get_docs_for_click(obj=group.commands[command], ctx=typer.Context(group), name=command, call_prefix=app.info.name)
+    return re.sub(r'\A#.*\n+', '', text).replace('**Usage**:\n\n', '')
 
 def option(cell, name):
     "The value of a cell's option, such as `fig-cap`"

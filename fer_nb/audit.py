@@ -28,7 +28,7 @@ from .batches import Augmentation, augment
 from .cleaning import load_images, pixel_hash, read_dataset
 from .core import (EMOTION_COLORS, EMOTIONS, IMAGE_SIZE, VOTE_COLUMNS, DataError, ModelError, emotion_id, load_card, progress, raw_dir,
                          read_json, results_dir, storage_errors, write_json, write_table)
-from .evaluation import (PROBABILITY_COLUMNS, PROTOCOLS, bootstrap_weights, check_predictions, emotion_axis, evaluation_rows,
+from .evaluation import (PROBABILITY_COLUMNS, PROTOCOLS, apply_temperature, bootstrap_weights, check_predictions, emotion_axis, evaluation_rows,
                                metrics, predict, protocol, read_predictions, select, titled)
 from .models import load_model
 from .preprocessing import data_fingerprint, families, make_split, vote_counts, vote_shares
@@ -365,8 +365,8 @@ def vote_distance(probabilities, # float (n, 8), rows sum to 1
 # %% ../nbs/07b_audit.ipynb #d99a695f
 def distance_table(names, # evaluated models
                    data=None, # folder with `dataset_cleaned.csv`; `raw_dir()` where None
-                  ) -> pd.DataFrame: # who, emotion, images, cross_entropy, floor, divergence (nats), jensen_shannon (0–1)
-    "Distances to the votes by label and over all test images, as the network answers; then on test images that two panels saw"
+                  ) -> pd.DataFrame: # who, emotion, images, cross_entropy, floor, divergence (nats), jensen_shannon, tempered (0–1)
+    "Distances to the votes by label and over all test images, as the network answers and, tempered, with its card's temperature; then on test images that two panels saw"
     df = read_dataset(data)
     shares = pd.DataFrame(vote_shares(vote_counts(df)), index=df.filename)
     shares = shares[shares.sum(axis=1) > 0]
@@ -377,7 +377,10 @@ def distance_table(names, # evaluated models
     for name in names:
         rows = select(read_predictions(name)).set_index('filename')
         rows = rows[rows.index.isin(shares.index)]
-        found = vote_distance(rows[list(PROBABILITY_COLUMNS)], shares.loc[rows.index]).set_index(rows.index)
+        answers = rows[list(PROBABILITY_COLUMNS)].to_numpy()
+        found = vote_distance(answers, shares.loc[rows.index]).set_index(rows.index)
+        tempered = apply_temperature(answers, load_card(name)[0]['temperature'])
+        found['tempered'] = vote_distance(tempered, shares.loc[rows.index]).jensen_shannon.to_numpy()
         parts = {'all': found} | {emotion: found[(rows.label == emotion).to_numpy()] for emotion in EMOTIONS}
         parts |= {'seen by two panels': found[found.index.isin(pairs['first'])]}
         table += [dict(who=name, emotion=part, images=len(of)) | of.mean().to_dict() for part, of in parts.items()]

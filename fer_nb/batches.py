@@ -71,7 +71,21 @@ def _erase(images, seed, share):
     hidden = inside(places[:, None, None], draws[0], draws[1]) & inside(places[None, :, None], draws[2], draws[3]) & (draws[4] < share)
     return tf.where(hidden, draws[5], images)
 
+# %% ../nbs/04b_batches.ipynb #8961434b
+def _mix(x, y, seed, alpha):
+    "Each image and its label blended with the one at the mirrored place in the batch (Zhang et al. 2018)"
+    gammas = tf.random.stateless_gamma([2, tf.shape(x)[0]], seed, alpha)       # two gammas make a beta
+    share = gammas[0] / tf.reduce_sum(gammas, axis=0)
+    blend = lambda values, share: share * values + (1 - share) * values[::-1]
+    return blend(x, share[:, None, None, None]), blend(y, share[:, None])
+
 # %% ../nbs/04b_batches.ipynb #1c3163c9
+def _steady(batches):
+    "The same batches without tf.data's tuner, whose thread was seen to keep a pass from ending for as long as the pass had lasted"
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
+
 def training_batches(images, # uint8 (n, 48, 48), 0–255
                      labels, # float32 (n, 8), distributions
                      batch_size: int = 128, # images a step; the last, smaller batch of an epoch counts as one
@@ -93,20 +107,6 @@ def training_batches(images, # uint8 (n, 48, 48), 0–255
         return _mix(x, y, [seed + 3, step], mixup) if mixup else (x, y)
     epochs = tf.data.Dataset.range(first_epoch, 2**31)
     return _steady(epochs.flat_map(epoch_batches).map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(4))
-
-# %% ../nbs/04b_batches.ipynb #8961434b
-def _mix(x, y, seed, alpha):
-    "Each image and its label blended with the one at the mirrored place in the batch (Zhang et al. 2018)"
-    gammas = tf.random.stateless_gamma([2, tf.shape(x)[0]], seed, alpha)       # two gammas make a beta
-    share = gammas[0] / tf.reduce_sum(gammas, axis=0)
-    blend = lambda values, share: share * values + (1 - share) * values[::-1]
-    return blend(x, share[:, None, None, None]), blend(y, share[:, None])
-
-def _steady(batches):
-    "The same batches without tf.data's tuner, whose thread was seen to keep a pass from ending for as long as the pass had lasted"
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return batches.with_options(options)
 
 # %% ../nbs/04b_batches.ipynb #fe6722cd
 def evaluation_batches(images, # uint8 (n, 48, 48), 0–255

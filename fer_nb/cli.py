@@ -125,8 +125,8 @@ def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline',
         if dropout is not None: settings['model'] = config.model | {'dropout': dropout}
         config = replace(config, **settings)
         begins = restart or name not in training.model_dirs()            # else it is finished, or its name is taken: nothing to train for
-        for earlier in dict.fromkeys(filter(None, (config.start, *config.teachers)) if begins else ()):
-            if earlier in training.model_dirs(): continue
+        builds = begins and (config.start or config.teachers)
+        for earlier in training.missing_models(config, training.training_data(config).about) if builds else ():
             print(f'{recipe} learns from {earlier}, which is trained first', flush=True)
             training.train(replace(training.recipe(earlier), split=config.split), earlier)
         history = training.train(config, name, restart=restart)

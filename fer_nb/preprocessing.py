@@ -117,7 +117,7 @@ def one_hot(labels, # int (n,), positions in `EMOTIONS`
     "A 1 at each label's place"
     return np.eye(len(EMOTIONS), dtype='float32')[np.asarray(labels, int)]
 
-_TRACE = 1e-4                               # of the label: where two emotions are level, arg-max is the release's class, not the alphabet's
+_TRACE = 1e-4                               # of the label, to settle ties
 
 def soft_labels(df: pd.DataFrame, # rows of a data set
                ) -> np.ndarray: # float32 (n, 8), rows sum to 1

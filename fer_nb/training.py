@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'SCHEDULES', 'PRECISIONS', 'RECIPES', 'TrainingConfig', 'recipe', 'TrainingData', 'training_data',
            'default_precision', 'hardware', 'ConvolutionMuon', 'Student', 'teaching', 'learning_rate_schedule',
-           'compiled_model', 'Journal', 'Stopwatch', 'train', 'read_history', 'read_speed', 'plot_history', 'suggest',
-           'open_study', 'tune', 'study_table']
+           'compiled_model', 'Journal', 'Stopwatch', 'missing_models', 'train', 'read_history', 'read_speed',
+           'plot_history', 'suggest', 'open_study', 'tune', 'study_table']
 
 # %% ../nbs/06_training.ipynb #7ed93b0c
 import hashlib, json, os, re, shutil, sys, time
@@ -306,14 +306,17 @@ def _fit(model, data: TrainingData, config: TrainingConfig, callbacks, first_epo
               class_weight=class_weights(data.labels.argmax(axis=1)) if config.class_weighted else None,
               shuffle=False, verbose=(1 if sys.stdout.isatty() else 2) if keras.utils.is_interactive_logging_enabled() else 0)
 
-def _check_earlier(config: TrainingConfig, about: dict):
-    "Raise `ModelError` where a model that this training builds on is missing, or learned from other data: it may know the test images"
-    for name in filter(None, (config.start, *config.teachers)):
-        if name not in model_dirs(): raise ModelError(f"this training builds on the model {name}, which is not there: train it first (`fer_nb train {name}`)")
+def missing_models(config: TrainingConfig, # start, teachers
+                   about: dict, # of the `TrainingData`
+                  ) -> list: # names
+    "What this training builds on and is not there yet; raises `ModelError` where one that is there learned from other data: it may know the test images"
+    names = list(dict.fromkeys(filter(None, (config.start, *config.teachers))))
+    for name in set(names) & set(model_dirs()):
         learned = load_card(name)[0].get('data', {})
         if other := [key for key in ('split', 'fingerprint') if learned.get(key) != about[key]]:
             raise ModelError(f"{name} learned from data with another {' and '.join(other)}, so it may have seen this training's validation and test images: "
                              "train it on these data first, under another --name")
+    return [name for name in names if name not in model_dirs()]
 
 def _run_model(run: Path, config: TrainingConfig, done: int, images: int):
     "The network to go on with: the state after `done` epochs, or a new one, and its teachers"
@@ -342,7 +345,7 @@ def train(config: TrainingConfig = TrainingConfig(), # everything that steers it
     if not restart and not run.exists() and (done := _finished(models_dir()/name, config, data.about)) is not None:
         print(f"{models_dir()/name} was trained with these settings on these data already; --restart trains it anew")
         return done
-    _check_earlier(config, data.about)
+    if missing := missing_models(config, data.about): raise ModelError(f"this training builds on {', '.join(missing)}: train that first (`fer_nb train {missing[0]}`)")
     with storage_errors(run): run.mkdir(parents=True, exist_ok=True)
     _open_run(run, config, data.about, restart)
     with hardware(config.precision) as policy:

@@ -302,7 +302,8 @@ def test_the_command_serves_until_it_is_interrupted(env, fer_nb):
     command = [Path(sys.executable).with_name('fer_nb'), 'dashboard', '--no-browser', '--port', str(port)]
     others = kernels()
     with running(command, port, env) as address:
-        assert 'fer_nb.widgets' not in requests.get(address).text      # outputs only
+        page = requests.get(address).text
+        assert 'fer_nb.widgets' not in page and 'dashboard.png' not in page        # neither code nor what the book's page has
         assert_one_line(fer_nb('dashboard', '--no-browser', '--port', port, home=env['FER_NB_HOME']), 'give another --port')
         ours = kernels() - others
         assert ours

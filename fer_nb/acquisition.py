@@ -84,6 +84,7 @@ def _download(url: str, wait, remedy: str) -> bytes:
     try: return _retrying(wait)(fetch)
     except requests.RequestException as e: raise DownloadError(f"can't download {url} ({type(e).__name__}). {remedy}") from e
 
+# %% ../nbs/01_acquisition.ipynb #6dc3322d
 def download_votes(path=None, # where to keep the file; default `data/fer2013new.csv`
                    wait=_growing, # waits between tries, from `tenacity`
                   ) -> Path:
@@ -400,6 +401,7 @@ def _draw_nose(canvas, face):
         if face.nose_folds > .5:
             for y in (22.5, 24.3): _stroke(canvas, [(24 + side * .4, y), (24 + side * 2.6, y - 1)], deep, .7)
 
+# %% ../nbs/01_acquisition.ipynb #a5ef2c24
 def draw_face(face: Face, # what the face does
               background: float = 110., # grey level behind the head
              ) -> np.ndarray: # uint8 (192, 192), before pose, light and shrinking
@@ -425,6 +427,7 @@ def _blend(emotion: str, rng) -> tuple[Face, np.ndarray]:
     identity = dict(head_width=rng.uniform(.9, 1.1), eye_distance=rng.uniform(.9, 1.1), skin=rng.uniform(110, 215), hair=rng.uniform(20, 80))
     return Face(**(moves | identity)), shares
 
+# %% ../nbs/01_acquisition.ipynb #b7babb8b
 def _photograph(drawing, rng):
     "uint8 (48, 48): the drawing with pose, light, blur and noise"
     size = drawing.shape[0]
@@ -518,6 +521,7 @@ def make_release(folder, # folder to make; one that is there is kept if it was m
     write_json(recipe, part/'.synthetic.json')
     with storage_errors(folder): return part.rename(folder)
 
+# %% ../nbs/01_acquisition.ipynb #9d0f5cc0
 def _write_votes(faces, path):
     "The votes as `fer2013new.csv` has them"
     usage = {split: name for name, split in _USAGE.items()}

@@ -147,6 +147,7 @@ LEAK_TESTS = {'random split, all': lambda o: o.split == 'random',
               'official test': lambda o: o.split == 'official',
               'official test, a copy of each': lambda o: o.split == 'official, copied'}
 
+# %% ../nbs/07b_audit.ipynb #74b74af6
 def leak_accuracy(tested: pd.DataFrame, # a row for each test image: split ('random', 'official' or 'official, copied'), label, right, augmented, sibling, family
                  ) -> pd.DataFrame: # test, emotion ('all' or one of `EMOTIONS`), images, siblings (images with one), accuracy, low, high
     "Accuracy on each of `LEAK_TESTS`, over all and by emotion, with 95 % intervals (0–1): bootstrap, copies of one photograph drawn together; Wilson's where all or none are right"

@@ -86,6 +86,7 @@ def read_label(cell: str, # a label as it stands in the table
     if len(near) == 1: return near[0], 'typo', f'typo {cell!r} is one edit from {near[0]} only'
     return None, 'unknown_label', f'label {cell!r} is no emotion'
 
+# %% ../nbs/02_cleaning.ipynb #49b504a0
 @lru_cache(maxsize=None)
 def read_id(cell: str, # a label id as it stands in the table
            ) -> tuple[str | None, str, str]: # emotion or None; kind of fault or ''; the fault in words
@@ -328,6 +329,7 @@ def _reject_images(cleaning: Cleaning, images: pd.DataFrame) -> Cleaning:
     rows = rows.assign(stage='image', kind=problem, reason='image ' + problem)
     return Cleaning(intact(cleaning.kept), intact(cleaning.repaired), pd.concat([cleaning.rejected, rows]).sort_index())
 
+# %% ../nbs/02_cleaning.ipynb #2dbf110c
 def _write_cleaning(folder: Path, cleaning: Cleaning, hashes: pd.Series) -> pd.DataFrame:
     "Write the cleaned, repaired and rejected rows; returns the cleaned ones with their `pixel_hash`"
     cleaned = cleaning.cleaned.assign(pixel_hash=lambda df: df.filename.map(hashes))

@@ -178,6 +178,7 @@ def _compare(evaluation, names, split):
     print_table(table.round(4), f'P1 accuracy on the same {split} images; exact McNemar test against {names[0]}')
     print(f'Comparison: {path}')
 
+# %% ../nbs/11_cli.ipynb #248375f4
 @app.command()
 def export(names: Annotated[Optional[list[str]], typer.Argument(help='Trained models; default baseline.')] = None):
     "Write the file that recognises without TensorFlow (LiteRT, eight-bit weights) beside a trained model."

@@ -44,6 +44,7 @@ def _finish(fig: Figure, finding: str, drawn: str) -> Figure:
     fig.set_label(drawn)
     return fig
 
+# %% ../nbs/03_eda.ipynb #71c48642
 def describe(fig: Figure, # from one of the `plot_` functions
             ) -> str: # two sentences
     "The text alternative of a figure: what it found (its title), then what is drawn (its label)"
@@ -71,6 +72,7 @@ def _counts_sentence(labels, n_copies: int) -> str:
     if 0 < n.min() < n.max(): sentence += f': {n.max()/n.min():{".0f" if n.max() >= 10*n.min() else ".1f"}} to 1'
     return sentence + (f' (and {n_copies:,} augmented copies)' if n_copies else '')
 
+# %% ../nbs/03_eda.ipynb #1fd0136f
 def plot_class_counts(df: pd.DataFrame, # columns `label`, `split`, `augmented` (0 or 1)
                      ) -> Figure: # one panel a split
     "Bars of the number of images of each class and split, augmented copies hatched"

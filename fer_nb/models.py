@@ -185,6 +185,7 @@ def _making(card: dict) -> list: # markdown list: data, recipe, time
             f"- Training: {list_of({k: v for k, v in training.items() if k not in unused}) or 'not said'}.",
             f"- Date {card['date']}; seed {card.get('seed', '?')}; {versions}."]
 
+# %% ../nbs/05_models.ipynb #d3e448e6
 def _about(architecture: str) -> str: return MODELS[architecture].about if architecture in MODELS else architecture
 
 def card_text(card: dict, # from `make_card`

@@ -38,6 +38,7 @@ def problem_of(action, # called without arguments
         logging.getLogger(__name__).exception('while handling what a visitor did')
         return f"The server failed ({type(e).__name__}). Its log says more."
 
+# %% ../nbs/10_widgets.ipynb #285df970
 class Webcam(anywidget.AnyWidget):
     "A camera, an upload button and a place to drop pictures on"
     _esm, _css = STATIC/'webcam.js', STATIC/'widgets.css'
@@ -80,6 +81,7 @@ class Picture(anywidget.AnyWidget):
     content = traitlets.Bytes(help='JPEG').tag(sync=True)
     description = traitlets.Unicode(help='Text alternative, set before the content').tag(sync=True)
 
+# %% ../nbs/10_widgets.ipynb #f5c8e3a1
 class Download(anywidget.AnyWidget):
     "A button that saves a file; `make` is called for it at each click"
     _esm = STATIC/'download.js'

@@ -80,7 +80,9 @@ RECIPES = {'baseline': dict(architecture='baseline', schedule='cosine', epochs=4
            'unmixed': _muon | dict(epochs=70, augmentation=dict(erase=.25)),
            'longer': _mixed | dict(epochs=100),
            'distilled': _mixed | dict(learning_rate=5e-3, epochs=36, start='final', teachers=('unmixed', 'final')),
-           'wide': _mixed | dict(model=dict(widths=(48, 96, 192, 384)), epochs=40, teachers=('unmixed', 'final'))}
+           'wide': _mixed | dict(model=dict(widths=(48, 96, 192, 384)), epochs=40, teachers=('unmixed', 'final')),
+           'again': _mixed | dict(learning_rate=5e-3, epochs=48, start='distilled', teachers=('unmixed', 'distilled', 'wide')),
+           'matched': _mixed | dict(epochs=48, start='distilled', teachers=('unmixed', 'distilled', 'wide'), mixup=1., teaching=1.)}
 
 def recipe(name: str, # a key of `RECIPES`
           ) -> TrainingConfig:

@@ -65,18 +65,16 @@ def votes_digest(votes: pd.DataFrame, # from `read_votes`
 # %% ../nbs/01_acquisition.ipynb #1b988e09
 _NETWORK_ERRORS = (requests.RequestException, ConnectionError, TimeoutError, DataCorruptionError)
 
-def _retrying(wait) -> tenacity.Retrying:
+def _retrying(wait: float) -> tenacity.Retrying:
     "Five tries; a refusal by the server (status 4xx, but for time-outs and too many requests) is final"
     def passing(e):
         status = getattr(getattr(e, 'response', None), 'status_code', None) or 0
         return isinstance(e, _NETWORK_ERRORS) and (status in (408, 429) or not 400 <= status < 500)
     def say(state):
         if pause := state.next_action.sleep: print(f'No answer ({type(state.outcome.exception()).__name__}): trying again in {pause:.0f} s', flush=True)
-    return tenacity.Retrying(stop=tenacity.stop_after_attempt(5), wait=wait, retry=tenacity.retry_if_exception(passing), reraise=True, before_sleep=say)
+    return tenacity.Retrying(stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_exponential(wait), retry=tenacity.retry_if_exception(passing), reraise=True, before_sleep=say)
 
-_growing = tenacity.wait_exponential(multiplier=2, max=60)   # 2, 4, 8, 16 seconds
-
-def _download(url: str, wait, remedy: str) -> bytes:
+def _download(url: str, wait: float, remedy: str) -> bytes:
     def fetch():
         response = requests.get(url, timeout=30)
         response.raise_for_status()
@@ -86,7 +84,7 @@ def _download(url: str, wait, remedy: str) -> bytes:
 
 # %% ../nbs/01_acquisition.ipynb #6dc3322d
 def download_votes(path=None, # where to keep the file; default `data/fer2013new.csv`
-                   wait=_growing, # waits between tries, from `tenacity`
+                   wait: float=2, # seconds before the second try; twice as many before each further one
                   ) -> Path:
     "FERPlus's vote file, fetched once and checked against `VOTES_SHA256`; raises `DownloadError`"
     path = Path(path or home()/'data'/'fer2013new.csv')
@@ -102,7 +100,7 @@ def download_votes(path=None, # where to keep the file; default `data/fer2013new
 def download_file(url: str, # where from
                   path, # where to keep it
                   sha256: str, # of its content, hexadecimal
-                  wait=_growing, # waits between tries, from `tenacity`
+                  wait: float=2, # seconds before the second try; twice as many before each further one
                  ) -> Path: # `path`
     "A file fetched once and kept only if it is the pinned one; raises `DownloadError`"
     path = Path(path)
@@ -116,7 +114,7 @@ def download_file(url: str, # where from
 # %% ../nbs/01_acquisition.ipynb #6b68337c
 KAGGLE_RELEASE = 'arnabkumarroy02/ferplus'
 
-def download_release(wait=_growing, # waits between tries, from `tenacity`
+def download_release(wait: float=2, # seconds before the second try; twice as many before each further one
                     ) -> Path: # the unpacked release in kagglehub's cache
     "The Kaggle release, downloaded once and resumed where it broke off; raises `DownloadError` or `StorageError`"
     import kagglehub

@@ -44,9 +44,8 @@ def yunet_file() -> Path: # `data/face_detection_yunet_2023mar.onnx` in the proj
     "YuNet's weights, fetched once and checked; raises `DownloadError` where they can't be had"
     path = home()/'data'/YUNET_URL.rpartition('/')[2]
     if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == YUNET_SHA256: return path
-    from tenacity import wait_fixed
     from fer_nb.acquisition import download_file          # only here: it takes longer to load than the detector does
-    return download_file(YUNET_URL, path, YUNET_SHA256, wait_fixed(.5))
+    return download_file(YUNET_URL, path, YUNET_SHA256, wait=.2)
 
 # %% ../nbs/09_inference.ipynb #fbd01cf6
 DETECTION_SIZE = 640        # pixels of the longer side in which faces are looked for

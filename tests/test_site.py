@@ -73,6 +73,14 @@ def test_every_notebook_is_a_page_with_all_its_text(soups):
                 plain = words(re.sub(r'\]\(.*?\)|\{.*?\}', '', sentence))
                 if '<' not in sentence: assert plain in page, f'{name}: {sentence!r}'
 
+def test_every_table_has_all_its_text(soups):
+    texts = {page_of(name): '\n'.join(cell.source for cell in notebook.cells if cell.cell_type == 'markdown') for name, notebook in NOTEBOOKS.items()}
+    texts |= {f'{name}.html': (ROOT/f'{name}.md').read_text(encoding='utf-8') for name in ('CONTRIBUTING', 'CHANGELOG')}
+    for name, text in texts.items():
+        page = words(soups[name].main.get_text())
+        for row in re.findall(r'^\|(.*)\|$', text, flags=re.M):
+            for cell in re.split(r' \| ', re.sub(r'\]\(.*?\)', '', row)): assert words(cell) in page, f'{name}: {cell!r}'
+
 def test_the_sidebar_lists_every_notebook_in_order():
     flat = lambda entries: [name for o in entries for name in (flat(o['contents']) if isinstance(o, dict) and 'contents' in o else [o['href'] if isinstance(o, dict) else o])]
     sidebar = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['sidebar']['contents']

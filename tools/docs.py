@@ -67,7 +67,7 @@ class Page(Processor):
 
     def documented(self, cell, exported):
         "What `show_doc` wrote, its link to the source leading into the repository where its address is known, else to the fold below"
-        text = ''.join(cell.outputs[0].data['text/markdown'])
+        text = re.sub(r'\b__main__\.|:NoneType(?==None)', '', ''.join(cell.outputs[0].data['text/markdown']))     # as `show_doc` sees them
         text = re.sub(r'^```.*?^```', lambda m: re.sub(r'\[(`.*?`)\]\(.*?\)', r'\1', m[0]), text, flags=re.M | re.S)     # no links in code
         name, file = self.symbols[f'{self.page}#{re.search(r"^### (.+)$", text, re.M)[1].lower()}']
         link = f'{self.config.git_url}/blob/{self.config.branch}/{file}#L{_lineno(name, file)}' if self.config.git_url else f'#{anchor(exported)}'

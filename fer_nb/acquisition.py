@@ -71,8 +71,8 @@ def _retrying(wait: float) -> tenacity.Retrying:
         status = getattr(getattr(e, 'response', None), 'status_code', None) or 0
         return isinstance(e, _NETWORK_ERRORS) and (status in (408, 429) or not 400 <= status < 500)
     def say(state):
-        if pause := state.next_action.sleep: print(f'No answer ({type(state.outcome.exception()).__name__}): trying again in {pause:.0f} s', flush=True)
-    return tenacity.Retrying(stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_exponential(wait), retry=tenacity.retry_if_exception(passing), reraise=True, before_sleep=say)
+        if pause := state.next_action.sleep: print(f'No answer ({type(state.outcome.exception()).__name__}): trying again in {pause:.2g} s', flush=True)
+    return tenacity.Retrying(stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_exponential(multiplier=wait), retry=tenacity.retry_if_exception(passing), reraise=True, before_sleep=say)
 
 def _download(url: str, wait: float, remedy: str) -> bytes:
     def fetch():

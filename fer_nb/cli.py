@@ -127,7 +127,7 @@ def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline',
         begins = restart or name not in training.model_dirs()            # else it is finished, or its name is taken: nothing to train for
         builds = begins and (config.start or config.teachers)
         for earlier in training.missing_models(config, training.training_data(config).about) if builds else ():
-            print(f'{recipe} learns from {earlier}, which is trained first', flush=True)
+            print(f'{recipe} builds on {earlier}, which is trained first', flush=True)
             training.train(replace(training.recipe(earlier), split=config.split), earlier)
         history = training.train(config, name, restart=restart)
         print(training.read_history(history))

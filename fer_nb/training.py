@@ -311,14 +311,15 @@ def _fit(model, data: TrainingData, config: TrainingConfig, callbacks, first_epo
 def missing_models(config: TrainingConfig, # start, teachers
                    about: dict, # of the `TrainingData`
                   ) -> list: # names
-    "What this training builds on and is not there yet; raises `ModelError` where one that is there learned from other data: it may know the test images"
-    names = list(dict.fromkeys(filter(None, (config.start, *config.teachers))))
-    for name in set(names) & set(model_dirs()):
+    "What this training builds on, step by step, and is not there yet, in the order of training; raises `ModelError` where one that is there learned from other data: it may know the test images"
+    names = [name for name in (config.start, *config.teachers) if name]
+    for name in filter(model_dirs().get, names):
         learned = load_card(name)[0].get('data', {})
         if other := [key for key in ('split', 'fingerprint') if learned.get(key) != about[key]]:
             raise ModelError(f"{name} learned from data with another {' and '.join(other)}, so it may have seen this training's validation and test images: "
                              "train it on these data first, under another --name")
-    return [name for name in names if name not in model_dirs()]
+    missing = [o for name in names if name not in model_dirs() for o in (*missing_models(TrainingConfig(**RECIPES.get(name, {})), about), name)]
+    return list(dict.fromkeys(missing))
 
 def _run_model(run: Path, config: TrainingConfig, done: int, images: int):
     "The network to go on with: the state after `done` epochs, or a new one, and its teachers"

@@ -33,7 +33,7 @@ class Page(Processor):
             self.pages.setdefault(anchor, []).append(page)
         front, *cells = self.nb.cells
         for cell in cells:
-            if cell.cell_type == 'raw': cell.cell_type = 'markdown'                                         # what the site shows and Voila doesn't
+            if cell.metadata.get('raw_mimetype') == 'text/markdown': cell.cell_type = 'markdown'                                         # what the site shows and Voila doesn't
             if cell.cell_type == 'markdown': cell.source = re.sub(r'^#+ (\w+)$', self.heading, cell.source, flags=re.M)
         self.nb.cells = [front, *self.introduction(), *self.arranged(cells)]
         for cell in self.nb.cells:

@@ -41,7 +41,7 @@ class TrainingConfig:
     batch_size: int = 128               # images a step
     optimizer: str = 'adam'             # 'adam', 'sgd' with Nesterov momentum 0.9, or 'muon'
     learning_rate: float = 2e-3         # at the start, or after warming up; 'muon' likes five times Adam's
-    weight_decay: float = 0.            # share of a weight lost in a step, as a multiple of the learning rate; not of normalisation and biases; with 'muon' only of what Muon itself trains
+    weight_decay: float = 0.            # a step takes this × learning rate off every weight but normalisation and biases; with 'muon' only off what Muon itself trains
     schedule: str = 'plateau'           # 'plateau': smaller steps, and a stop, where nothing gets better; 'cosine': up, then down to 0
     labels: str = 'soft'                # 'soft': vote shares; 'hard': one-hot
     class_weighted: bool = False        # rare classes count more

@@ -89,6 +89,7 @@ class MTCNN:
     "Finds faces with weights that come with the package `mtcnn` (Zhang et al. 2016); slower than YuNet, and it loads TensorFlow"
     def __init__(self, threshold: float = .9, # 0–1, the least sure face that counts
                 ):
+        import fer_nb.batches                                  # loads TensorFlow without what it says about CUDA
         from mtcnn import MTCNN
         self.network, self.threshold = MTCNN(device='CPU:0'), threshold
 

@@ -295,17 +295,19 @@ def test_without_a_camera_the_page_says_why(browser, address, allowed, script, s
     visitor.leave()
 
 
-def kernels(): return {o for o in psutil.Process().children(recursive=True) if o.status() != 'zombie' and 'ipykernel_launcher' in ' '.join(o.cmdline())}
+def kernels(port):
+    "Of the server with this port: another one, for other tests, may start some at any time"
+    server = next(o for o in psutil.Process().children() if str(port) in o.cmdline())
+    return {o for o in server.children(recursive=True) if o.status() != 'zombie' and 'ipykernel_launcher' in ' '.join(o.cmdline())}
 
 def test_the_command_serves_until_it_is_interrupted(env, fer_nb):
     port = free_port()
     command = [Path(sys.executable).with_name('fer_nb'), 'dashboard', '--no-browser', '--port', str(port)]
-    others = kernels()
     with running(command, port, env) as address:
         page = requests.get(address).text
         assert 'fer_nb.widgets' not in page and 'dashboard.png' not in page        # neither code nor what the book's page has
         assert_one_line(fer_nb('dashboard', '--no-browser', '--port', port, home=env['FER_NB_HOME']), 'give another --port')
-        ours = kernels() - others
+        ours = kernels(port)
         assert ours
     assert psutil.wait_procs(ours, timeout=10)[1] == []                # none is left behind
 

@@ -17,7 +17,7 @@ from scipy.spatial.distance import jensenshannon
 from .acquisition import label_from_votes
 from .audit import grouped_mean
 from .cleaning import read_dataset
-from .core import EMOTIONS, VOTE_COLUMNS, DataError, ModelError, load_card
+from .core import EMOTIONS, DataError, ModelError, load_card
 from .evaluation import PROBABILITY_COLUMNS, apply_temperature, check_predictions, metrics, protocol, read_predictions, select, titled
 from .preprocessing import make_split, vote_counts, vote_shares
 

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'METRICS', 'PROBABILITY_COLUMNS', 'SUBSETS', 'check_predictions', 'protocol', 'reliability_bins',
-           'expected_calibration_error', 'bootstrap_weights', 'metrics', 'one_vs_rest', 'per_class_report', 'titled',
-           'emotion_axis', 'write_figure', 'plot_confusion_matrix', 'plot_report', 'plot_roc', 'plot_precision_recall',
-           'apply_temperature', 'fit_temperature', 'plot_reliability', 'confident_mistakes', 'plot_confident_mistakes',
-           'predict', 'training_twins', 'evaluation_rows', 'select', 'mcnemar', 'read_predictions', 'compare',
-           'evaluate', 'metrics_table']
+           'expected_calibration_error', 'bootstrap_weights', 'grouped_mean', 'metrics', 'one_vs_rest',
+           'per_class_report', 'titled', 'emotion_axis', 'write_figure', 'plot_confusion_matrix', 'plot_report',
+           'plot_roc', 'plot_precision_recall', 'apply_temperature', 'fit_temperature', 'plot_reliability',
+           'confident_mistakes', 'plot_confident_mistakes', 'predict', 'training_twins', 'evaluation_rows', 'select',
+           'mcnemar', 'read_predictions', 'compare', 'evaluate', 'metrics_table']
 
 # %% ../nbs/07_evaluation.ipynb #1454dc5b
 import datetime, io, json, warnings
@@ -100,6 +100,19 @@ def bootstrap_weights(n: int, # images
     "How often each image is drawn in each bootstrap resample (Efron & Tibshirani 1993)"
     draws = np.random.default_rng(seed).integers(n, size=(resamples, n)) + n*np.arange(resamples)[:, None]
     return np.bincount(draws.ravel(), minlength=resamples*n).reshape(resamples, n).astype('float64')
+
+def grouped_mean(values, # float (n,)
+                 groups, # (n,), which belong together: all images of one photograph
+                 seed: int = 42, # of the bootstrap
+                 resamples: int = 1000, # of the groups
+                ) -> dict: # value, low, high: the mean and its 95 % interval, NaN with a single group
+    "The mean of values that come in groups, which are resampled whole (the cluster bootstrap, Field & Welsh 2007)"
+    values = pd.Series(np.asarray(values, float))
+    sums = values.groupby(np.asarray(groups)).agg(['sum', 'size']).to_numpy()
+    if len(sums) < 2: return dict(value=float(values.mean()), low=np.nan, high=np.nan)
+    samples = bootstrap_weights(len(sums), resamples, seed) @ sums
+    low, high = np.percentile(samples[:, 0]/samples[:, 1], [2.5, 97.5])
+    return dict(value=float(values.mean()), low=float(low), high=float(high))
 
 # %% ../nbs/07_evaluation.ipynb #a67dc673
 def _by_class(confusion): # float (..., 8, 8), rows are labels -> dict of float (..., 8)

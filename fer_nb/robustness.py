@@ -99,7 +99,7 @@ def robustness(names, # models, trained on the official split
                data=None, # folder with images and `dataset_cleaned.csv`; `raw_dir()` where None
                seed: int = 42, # of the noise
               ) -> pd.DataFrame: # kind ('none' first), severity (0 for none), model, protocol, images, accuracy, low, high (0–1)
-    "Accuracy under each corruption and severity with 95 % Wilson intervals, P2 where there are votes, else P1; also written to `results/robustness.csv`"
+    "Accuracy under each corruption and severity with 95 % Wilson intervals, P2 where there are votes, else P1; also written to `results/robustness.csv`; raises `ModelError` for a model of another split"
     folder, models = Path(data or raw_dir()), {name: _official_only(name) for name in names}
     released = read_dataset(folder)
     rows = evaluation_rows(make_split(released), released)
@@ -115,8 +115,6 @@ def robustness(names, # models, trained on the official split
     table = pd.DataFrame(table)
     write_table(table, results_dir()/'robustness.csv')
     return table
-
-
 
 # %% ../nbs/07d_robustness.ipynb #e705d8b6
 _MODEL_COLORS = ('#8A6D3B', '#26456E', '#111111')       # none is an emotion's

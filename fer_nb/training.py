@@ -403,7 +403,6 @@ def read_history(history: pd.DataFrame, # from `train`
     if gap < -5: return text + f"Training is {-gap:.1f} points behind: changed images and dropout make it the harder task."
     return text + "Neither clear over- nor underfitting: the accuracies are within five points."
 
-# %% ../nbs/06_training.ipynb #2f043d11
 def read_speed(history: pd.DataFrame, # from `train`
               ) -> str: # a sentence
     "How fast the network learned, and how long it waited for batches"

@@ -159,7 +159,7 @@ def test_a_browser_shows_every_page(visit, soups):
         page, wrong = visit(name)
         assert wrong == [], f'{name}: {wrong}'
         assert page.evaluate('[...document.images].filter(image => !image.naturalWidth).length') == 0, name
-        for width in (1280, 390):
+        for width in (1920, 1280, 390):
             page.set_viewport_size({'width': width, 'height': 900})
             assert page.evaluate('document.documentElement.scrollWidth') <= width, f'{name} is wider than a window of {width} pixels'
         page.close()

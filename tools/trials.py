@@ -1,5 +1,5 @@
 """Short trainings, one change of `final`'s recipe at a time, on the images of `data/raw`: `python tools/trials.py SEED ...`
-writes nbs/trials.csv, which the training notebook shows. Killed, the same call goes on. Two seeds side by side, a core each:
+writes models/trials.csv, which the training notebook shows. Killed, the same call goes on. Two seeds side by side, a core each:
 `taskset -c 0 python tools/trials.py 42 & taskset -c 1 python tools/trials.py 43`."""
 import os, re, sys
 from pathlib import Path
@@ -74,6 +74,6 @@ def main(*seeds):
             print(read_json(done), flush=True)
     table = pd.DataFrame([read_json(o) for o in models_dir().glob('*/figures.json')])
     order = table.change.map({change: i for i, change in enumerate(TRIALS)})
-    write_table(table.assign(order=order).dropna().sort_values(['order', 'seed']).drop(columns='order'), ROOT/'nbs'/'trials.csv')
+    write_table(table.assign(order=order).dropna().sort_values(['order', 'seed']).drop(columns='order'), ROOT/'models'/'trials.csv')
 
 if __name__ == '__main__': main(*sys.argv[1:])

@@ -1,7 +1,8 @@
-"""Short trainings, one change of `final`'s recipe at a time, on the images of `data/raw`: `python tools/trials.py SEED ...`
-writes models/trials.csv, which the training notebook shows. Killed, the same call goes on. Two seeds side by side, a core each:
+"""Short trainings on the FERPlus images of `data/raw`, each with one change to the recipe of `final`: `python tools/trials.py SEED ...`
+adds their figures to models/trials.csv, which the training notebook shows. Killed, the same call goes on; trials whose settings have not
+changed since are not run again. Two seeds side by side, a core each:
 `taskset -c 0 python tools/trials.py 42 & taskset -c 1 python tools/trials.py 43`."""
-import os, re, sys
+import hashlib, json, os, re, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -9,36 +10,39 @@ os.environ['FER_NB_HOME'] = str(ROOT/'build'/'trials')      # what is trained he
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import f1_score
 
 from fer_nb.cleaning import load_images, read_dataset
-from fer_nb.core import models_dir, read_json, write_json, write_table
-from fer_nb.evaluation import predict, protocol
+from fer_nb.core import write_table
+from fer_nb.evaluation import metrics, predict, protocol
 from fer_nb.models import load_model
 from fer_nb.preprocessing import make_split, soft_labels
 from fer_nb.training import RECIPES, TrainingConfig, train
 
+TABLE = ROOT/'models'/'trials.csv'
 NARROW = (16, 32, 64, 128)                                  # half of `final`'s widths
 BASE = RECIPES['final'] | dict(epochs=8, model=dict(widths=NARROW))
 
-def network(**changes): return dict(model=dict(widths=NARROW) | changes)
+def network(**changes): return dict(model=BASE['model'] | changes)
 def augmentation(**changes): return dict(augmentation=BASE['augmentation'] | changes)
 
+# A step takes decay × learning rate off the weights: 1e-3 in `final`'s recipe, and where decay is named beside another optimizer's rate.
 TRIALS = {'nothing': {},
-          'Adam, learning rate 2e-3': dict(optimizer='adam', learning_rate=2e-3),
+          'Adam, learning rate 2e-3, decay 0.5': dict(optimizer='adam', learning_rate=2e-3, weight_decay=.5),
+          'Adam, learning rate 2e-3, decay 0.1': dict(optimizer='adam', learning_rate=2e-3),
           'SGD, learning rate 5e-2, decay 2e-2': dict(optimizer='sgd', learning_rate=5e-2, weight_decay=2e-2),
+          'SGD, learning rate 2e-2, decay 5e-2': dict(optimizer='sgd', learning_rate=2e-2, weight_decay=5e-2),
           'learning rate 5e-3': dict(learning_rate=5e-3),
           'learning rate 2e-2': dict(learning_rate=2e-2),
-          'learning rate by plateau': dict(schedule='plateau'),
+          'constant learning rate': dict(schedule='plateau'),               # eight epochs are too few for a plateau
           'no decay': dict(weight_decay=0.),
           'L2 of 1e-4 in place of decay': dict(weight_decay=0.) | network(l2=1e-4),
           'batches of 64': dict(batch_size=64),
           'batches of 256': dict(batch_size=256),
           'one-hot labels': dict(labels='hard'),
           'rare classes count more': dict(class_weighted=True),
-          'half of each label from `final`': dict(teachers=('final',), teaching=.5),
+          'half of each label from final': dict(teachers=('final',), teaching=.5),
           'no augmentation': dict(augmentation=None),
-          'narrower augmentation, that of `unmixed`': dict(augmentation=RECIPES['unmixed']['augmentation']),
+          'augmentation of unmixed': dict(augmentation=RECIPES['unmixed']['augmentation']),
           'not mirrored': augmentation(flip=False),
           'nothing erased': augmentation(erase=0.),
           'no mixup': dict(mixup=0.),
@@ -47,33 +51,42 @@ TRIALS = {'nothing': {},
           'faces not standardised': network(standardised=False),
           'last feature map flattened': network(averaged=False),
           '2 + 2 + 2 + 2 convolutions': network(convolutions=(2, 2, 2, 2)),
-          'widths of 24-48-96-192': dict(model=dict(widths=(24, 48, 96, 192)))}
+          'half as many channels again': network(widths=(24, 48, 96, 192))}
+
+def digest(change): return hashlib.sha256(json.dumps(BASE | TRIALS[change], sort_keys=True).encode()).hexdigest()[:8]
 
 def figures(name, validation, images):
-    "What a trained network reaches on the validation images: shares 0–1, and the log loss against the votes in nats"
-    model, card = load_model(name)
-    probabilities = predict(model, images)
+    "What a trained network reaches on the validation images: shares 0–1, and the cross-entropy with the votes in nats"
+    answers = predict(load_model(name)[0], images)
     kept, winners = protocol(validation, 'P2')
-    answers = probabilities.argmax(axis=1)
-    return dict(P1=np.mean(answers == validation.label_id), P2=np.mean((answers == winners)[kept]),
-                macro_f1=f1_score(winners[kept], answers[kept], average='macro'),
-                log_loss=-np.mean((soft_labels(validation) * np.log(probabilities + 1e-12)).sum(axis=1)), minutes=card['training']['seconds'] / 60)
+    p1, p2 = (metrics(*of, resamples=1) for of in ((answers, validation.label_id.to_numpy()), (answers[kept], winners[kept])))
+    return dict(P1=p1['accuracy']['value'], P2=p2['accuracy']['value'], macro_f1=p2['macro_f1']['value'],
+                cross_entropy=-(soft_labels(validation) * np.log(answers + 1e-12)).sum(axis=1).mean())
+
+def measured():
+    "The rows that are there, of these trials with these settings"
+    if not TABLE.exists(): return pd.DataFrame(columns=['change', 'seed', 'settings'])
+    table = pd.read_csv(TABLE)
+    return table[[change in TRIALS and settings == digest(change) for change, settings in zip(table.change, table.settings)]]
+
+def add(row):
+    table = pd.concat([measured(), pd.DataFrame([row])], ignore_index=True)
+    write_table(table.sort_values(['change', 'seed'], key=lambda o: o.map({change: i for i, change in enumerate(TRIALS)}) if o.name == 'change' else o), TABLE)
 
 def main(*seeds):
+    if not seeds: sys.exit('which seeds? python tools/trials.py 42 43')
     raw = ROOT/'data'/'raw'
-    df = make_split(read_dataset(raw), 'official', 42)
+    df = make_split(read_dataset(raw), 'official')
     validation = df[df.split == 'validation']
     images = load_images(raw, validation.filename)
-    for seed in seeds:
+    for seed in map(int, seeds):
         for change, settings in TRIALS.items():
-            name = re.sub(r'\W+', '-', f'{change} {seed}').strip('-')
-            done = models_dir()/name/'figures.json'
-            if done.exists(): continue
-            train(TrainingConfig(**BASE | settings | dict(seed=int(seed))), name, raw)
-            write_json(dict(change=change, seed=int(seed)) | {k: round(float(v), 4) for k, v in figures(name, validation, images).items()}, done)
-            print(read_json(done), flush=True)
-    table = pd.DataFrame([read_json(o) for o in models_dir().glob('*/figures.json')])
-    order = table.change.map({change: i for i, change in enumerate(TRIALS)})
-    write_table(table.assign(order=order).dropna().sort_values(['order', 'seed']).drop(columns='order'), ROOT/'models'/'trials.csv')
+            there = measured()
+            if ((there.change == change) & (there.seed == seed)).any(): continue
+            name = re.sub(r'\W+', '-', f'{change} {seed} {digest(change)}')
+            train(TrainingConfig(**BASE | settings | dict(seed=seed)), name, raw)
+            row = dict(change=change, seed=seed, settings=digest(change)) | {k: round(float(v), 4) for k, v in figures(name, validation, images).items()}
+            add(row)
+            print(row, flush=True)
 
 if __name__ == '__main__': main(*sys.argv[1:])

@@ -238,7 +238,6 @@ def plot_misread(probabilities, # float (n, 8), rows sum to 1
 
 # %% ../nbs/07b_audit.ipynb #d4b677a7
 def duplicates_table(names, # evaluated models
-                     seed: int = 42, # of the bootstrap
                     ) -> pd.DataFrame: # model, protocol, test ('all', 'without twins', 'twins only', 'twins less others'), images, accuracy, low, high (0–1; of the difference −1 to 1)
     "Accuracy on all test images, without those that are pixel-identical to a training image of the release, on those only, and the difference of the last two; raises `ModelError` for a model that was not evaluated"
     table = []
@@ -247,12 +246,11 @@ def duplicates_table(names, # evaluated models
         right = rows[list(PROBABILITY_COLUMNS)].to_numpy().argmax(axis=1) == rows.target.to_numpy()
         twin = rows.training_twin.to_numpy(bool)
         for test, of in {'all': twin | ~twin, 'without twins': ~twin, 'twins only': twin}.items():
-            table.append(dict(model=name, protocol=protocol, test=test, images=of.sum()) | grouped_mean(right[of], np.flatnonzero(of), seed))
-        table.append(dict(model=name, protocol=protocol, test='twins less others', images=len(rows)) | _difference(right[twin], right[~twin], seed))
-    return pd.DataFrame(table).rename(columns={'value': 'accuracy'})
+            table.append(dict(model=name, protocol=protocol, test=test) | _share(right[of], np.flatnonzero(of)))
+        table.append(dict(model=name, protocol=protocol, test='twins less others', images=len(rows)) | _difference(right[twin], right[~twin]))
+    return pd.DataFrame(table)
 
-def _difference(a, b, seed: int, resamples: int = 1000) -> dict: # bool (n,), bool (m,) -> value: mean of a less that of b; low, high: its bootstrap interval, NaN where one has a single value
-    if min(len(a), len(b)) < 2: return dict(value=np.mean(a) - np.mean(b) if min(len(a), len(b)) else np.nan, low=np.nan, high=np.nan)
-    means = [bootstrap_weights(len(o), resamples, seed + i) @ o/len(o) for i, o in enumerate((a, b))]
-    low, high = np.percentile(means[0] - means[1], [2.5, 97.5])
-    return dict(value=float(np.mean(a) - np.mean(b)), low=float(low), high=float(high))
+def _difference(a, b) -> dict: # bool (n,), bool (m,) -> accuracy of a less that of b, with Newcombe's (1998) interval from two of Wilson's
+    a, b = (list(_share(o).values())[1:] for o in (a, b))
+    low, high = (a[0] - b[0] + sign*np.hypot(a[i] - a[0], b[3 - i] - b[0]) for sign, i in ((-1, 1), (1, 2)))
+    return dict(accuracy=a[0] - b[0], low=low, high=high)

@@ -105,10 +105,11 @@ def grouped_mean(values, # float (n,)
                  groups, # (n,), which belong together: all images of one photograph
                  seed: int = 42, # of the bootstrap
                  resamples: int = 1000, # of the groups
-                ) -> dict: # value, low, high: the mean and its 95 % interval, NaN with a single group
-    "The mean of values that come in groups, which are resampled whole (the cluster bootstrap, Field & Welsh 2007)"
-    values = pd.Series(np.asarray(values, float))
-    sums = values.groupby(np.asarray(groups)).agg(['sum', 'size']).to_numpy()
+                ) -> dict: # value, low, high: the mean and its 95 % interval, NaN with less than two groups
+    "The mean of values that come in groups, which are resampled whole (the cluster bootstrap, Field & Welsh 2007); raises `DataError` where a value has no group"
+    values, groups = pd.Series(np.asarray(values, float)), pd.Series(np.asarray(groups))
+    if len(values) != len(groups) or groups.isna().any(): raise DataError(f"{len(values)} values and {groups.notna().sum()} groups: each value needs one")
+    sums = values.groupby(groups).agg(['sum', 'size']).to_numpy()
     if len(sums) < 2: return dict(value=float(values.mean()), low=np.nan, high=np.nan)
     samples = bootstrap_weights(len(sums), resamples, seed) @ sums
     low, high = np.percentile(samples[:, 0]/samples[:, 1], [2.5, 97.5])

@@ -66,14 +66,16 @@ def people_table(names, # evaluated models
     df = read_dataset(data)
     test = make_split(df)[lambda o: o.split == 'test']
     table = [dict(who=PEOPLE[0]) | one_annotator(test, seed)]
-    twice = df.filename.iloc[_panels(df)['first']]
+    twice, photographs = df.filename.iloc[_panels(df)['first']], df.set_index('filename').pixel_hash
     table += [dict(who=PEOPLE[1]) | second_panel(df, seed, single=True), dict(who=PEOPLE[2]) | second_panel(df, seed)]
     shared = test.filename[test.filename.isin(twice) & protocol(test, 'P2')[0]]
     if len(shared): table.append(dict(who=PEOPLE[3]) | second_panel(df, seed, only=shared))
     for name in names:
         rows = select(read_predictions(name), 'P2')
-        for who, of in ((name, rows), (f'{name}, test pictures seen twice', rows[rows.filename.isin(twice)])):
-            if len(of): table.append(dict(who=who, images=len(of)) | metrics(of[list(PROBABILITY_COLUMNS)], of.target, seed)['accuracy'])
+        table.append(dict(who=name, images=len(rows)) | metrics(rows[list(PROBABILITY_COLUMNS)], rows.target, seed)['accuracy'])
+        seen = rows[rows.filename.isin(twice)]
+        right = seen[list(PROBABILITY_COLUMNS)].to_numpy().argmax(axis=1) == seen.target
+        if len(seen): table.append(dict(who=f'{name}, test pictures seen twice', images=len(seen)) | grouped_mean(right, photographs[seen.filename], seed))
     columns = ['who', 'images', 'accuracy', 'low', 'high']
     return pd.DataFrame(table).rename(columns={'value': 'accuracy'})[columns].sort_values('accuracy', ignore_index=True)
 
@@ -94,8 +96,9 @@ def plot_people(table: pd.DataFrame, # from `people_table`
     ax.set(xlabel='agreement with the majority of ten (P2), %; 95 % intervals', ylim=(-.6, len(table) - .3))
     ax.spines[['top', 'right']].set_visible(False)
     at = 100*table.set_index('who').accuracy
-    best = at[~people.to_numpy() & ~at.index.str.contains(',')].idxmax()
-    return titled(fig, f'One annotator of another ten agrees on {at[PEOPLE[1]]:.1f} %, ten on {at[PEOPLE[2]]:.1f} %, {best} on {at[best]:.1f} %')
+    models = at[~people.to_numpy() & ~at.index.str.contains(',')]
+    best = f', {models.idxmax()} on {models.max():.1f} %' if len(models) else ''
+    return titled(fig, f'One annotator of another ten agrees on {at[PEOPLE[1]]:.1f} %, ten on {at[PEOPLE[2]]:.1f} %{best}')
 
 # %% ../nbs/07c_yardsticks.ipynb #821d3a59
 def vote_distance(probabilities, # float (n, 8), rows sum to 1

@@ -79,6 +79,19 @@ def test_evaluating_on_the_release_prints_what_the_cards_state(fer_nb, home):
         assert_same(found, stated)
         accuracy = stated['metrics'][split]['P2']['accuracy']['value']
         assert any(f'{100 * accuracy + shift:.1f} (' in said for shift in (-.1, 0, .1)), said
+        assert f'blur of 1.5 pixels, {100 * blurred(home, name):.0f} % of the test images of P2 in place of {100 * accuracy:.0f}.' in ' '.join(stated['limits'])
+
+def blurred(home, name):
+    "Accuracy on the test images of P2 behind the third step of blur"
+    from fer_nb.cleaning import load_images, read_dataset
+    from fer_nb.evaluation import predict, protocol
+    from fer_nb.models import load_model
+    from fer_nb.preprocessing import make_split
+    from fer_nb.robustness import corrupt
+    test = make_split(read_dataset(home/'data'/'raw'))[lambda o: o.split == 'test']
+    kept, winners = protocol(test, 'P2')
+    pictures = corrupt(load_images(home/'data'/'raw', test.filename[kept]), 'blur', 3)
+    return (predict(load_model(MODELS/name)[0], pictures).argmax(axis=1) == winners[kept]).mean()
 
 
 DRAWN = {'baseline': .4777, 'final': .4690}                           # P1 accuracy on 806 drawn test faces, measured when the model was shipped

@@ -346,7 +346,7 @@ def train(config: TrainingConfig = TrainingConfig(), # everything that steers it
     if not re.fullmatch(r'[\w-][\w.-]*', name): raise ModelError(f"{name!r} is no name for a model: use letters, digits, '-', '_' and '.'")
     run = models_dir()/name/'run'
     if not restart and not run.exists() and (done := _finished(models_dir()/name, config, data.about)) is not None:
-        print(f"{models_dir()/name} was trained with these settings on these data already; --restart trains it anew")
+        print(f"{name} was trained with these settings on these data already; --restart trains it anew")
         return done
     if missing := missing_models(config, data.about): raise ModelError(f"this training builds on {', '.join(missing)}: train that first (`fer_nb train {missing[0]}`)")
     with storage_errors(run): run.mkdir(parents=True, exist_ok=True)

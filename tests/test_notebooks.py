@@ -1,5 +1,5 @@
 "`make notebooks`: what runs, where, and what is kept"
-import os, subprocess, sys
+import os, re, subprocess, sys
 from pathlib import Path
 
 import nbformat, pytest
@@ -47,3 +47,8 @@ def test_a_failing_cell_stops_the_run_and_keeps_the_notebook(run, tmp_path):
 
 def test_notebooks_stay_small():
     assert [path.name for path in (ROOT/'nbs').glob('*.ipynb') if path.stat().st_size > 1.5e6] == []
+
+def test_no_output_holds_a_path_of_the_machine_that_it_was_made_on():
+    for path in sorted((ROOT/'nbs').glob('*.ipynb')):
+        outputs = ' '.join(str(cell.get('outputs', '')) for cell in nbformat.read(path, 4).cells)
+        assert not (found := re.findall(r"(?:/home|/root|/Users)/\w+|" + re.escape(str(ROOT)), outputs)), f'{path.name}: {found}'

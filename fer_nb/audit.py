@@ -23,7 +23,7 @@ from .batches import Augmentation, augment
 from .cleaning import load_images, pixel_hash, read_dataset
 from .core import (EMOTION_COLORS, EMOTIONS, VOTE_COLUMNS, DataError, emotion_id, load_card, progress, read_json, results_dir, storage_errors,
                          write_json, write_table)
-from .evaluation import (PROBABILITY_COLUMNS, PROTOCOLS, bootstrap_weights, check_predictions, emotion_axis, grouped_mean, predict,
+from .evaluation import (PROBABILITY_COLUMNS, PROTOCOLS, check_predictions, emotion_axis, grouped_mean, predict,
                                read_predictions, select, titled)
 from .models import load_model
 from .preprocessing import data_fingerprint, families, make_split
@@ -251,6 +251,5 @@ def duplicates_table(names, # evaluated models
     return pd.DataFrame(table)
 
 def _difference(a, b) -> dict: # bool (n,), bool (m,) -> accuracy of a less that of b, with Newcombe's (1998) interval from two of Wilson's
-    a, b = (list(_share(o).values())[1:] for o in (a, b))
-    low, high = (a[0] - b[0] + sign*np.hypot(a[i] - a[0], b[3 - i] - b[0]) for sign, i in ((-1, 1), (1, 2)))
-    return dict(accuracy=a[0] - b[0], low=low, high=high)
+    (_, p, p_low, p_high), (_, q, q_low, q_high) = (_share(o).values() for o in (a, b))
+    return dict(accuracy=p - q, low=p - q - np.hypot(p - p_low, q_high - q), high=p - q + np.hypot(p_high - p, q - q_low))

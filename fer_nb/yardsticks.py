@@ -59,9 +59,9 @@ def second_panel(df: pd.DataFrame, # rows of a data set with votes and pixel_has
 PEOPLE = ('one annotator, of the ten', 'one annotator, of another ten', 'a second panel of ten', 'a second panel, test pictures seen twice')
 
 def people_table(names, # evaluated models
-                  data=None, # folder with `dataset_cleaned.csv`; `raw_dir()` where None
-                  seed: int = 42, # of the bootstrap
-                 ) -> pd.DataFrame: # who, images, accuracy, low, high (0–1), worst first
+                 data=None, # folder with `dataset_cleaned.csv`; `raw_dir()` where None
+                 seed: int = 42, # of the bootstrap
+                ) -> pd.DataFrame: # who, images, accuracy, low, high (0–1), worst first
     "Agreement with the P2 majority: of one annotator, of a second panel, of the models; on all images, and on test pictures seen twice; raises `DataError` without votes"
     df = read_dataset(data)
     test = make_split(df)[lambda o: o.split == 'test']
@@ -83,7 +83,7 @@ def people_table(names, # evaluated models
 _OURS = '#26456E'                                       # no emotion's color
 
 def plot_people(table: pd.DataFrame, # from `people_table`
-                ) -> plt.Figure:
+               ) -> plt.Figure:
     "One annotator, the models and a second panel on one axis, with 95 % intervals"
     people = table.who.isin(PEOPLE)
     fig, ax = plt.subplots(figsize=(7.5, .8 + .5*len(table)), layout='constrained')

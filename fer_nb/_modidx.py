@@ -64,6 +64,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                               'fer_nb.audit.plot_leak': ('audit.html#plot_leak', 'fer_nb/audit.py'),
                               'fer_nb.audit.plot_misread': ('audit.html#plot_misread', 'fer_nb/audit.py')},
             'fer_nb.batches': { 'fer_nb.batches.Augmentation': ('batches.html#augmentation', 'fer_nb/batches.py'),
+                                'fer_nb.batches._blur': ('batches.html#_blur', 'fer_nb/batches.py'),
+                                'fer_nb.batches._degrade': ('batches.html#_degrade', 'fer_nb/batches.py'),
                                 'fer_nb.batches._erase': ('batches.html#_erase', 'fer_nb/batches.py'),
                                 'fer_nb.batches._mix': ('batches.html#_mix', 'fer_nb/batches.py'),
                                 'fer_nb.batches._reading_matrices': ('batches.html#_reading_matrices', 'fer_nb/batches.py'),

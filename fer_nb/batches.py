@@ -31,6 +31,7 @@ class Augmentation:
     flip: bool = True           # mirror half of the images
     brightness: float = .12     # added, in units of the full range
     contrast: float = .2        # share by which differences from the mean grow or shrink
+    degrade: float = 0.         # share of the images that are blurred, σ up to 2 pixels, and made noisy, sd up to 0.08 of the full range
     erase: float = 0.           # share of the images in which a grey rectangle hides up to a quarter
 
 def _reading_matrices(a, draws):
@@ -52,7 +53,7 @@ def augment(images, # float32 (b, 48, 48, 1), 0–1
             seed, # two whole numbers; the same give the same images
             how: Augmentation = Augmentation(), # how far
            ) -> tf.Tensor: # float32 (b, 48, 48, 1), 0–1
-    "Each image turned, zoomed, shifted, sheared, mirrored, changed in brightness and contrast, and hidden in part, by chance"
+    "Each image turned, zoomed, shifted, sheared, mirrored, changed in brightness and contrast, degraded and hidden in part, by chance"
     images, a = tf.convert_to_tensor(images, tf.float32), {k: tf.constant(float(v)) for k, v in asdict(how).items()}
     draws = tf.random.stateless_uniform([tf.shape(images)[0], 9], seed, -1, 1)
     moved = tf.raw_ops.ImageProjectiveTransformV3(
@@ -61,7 +62,23 @@ def augment(images, # float32 (b, 48, 48, 1), 0–1
     brightness, contrast = draws[:, 7, None, None, None] * a['brightness'], 1 + draws[:, 8, None, None, None] * a['contrast']
     mean = tf.reduce_mean(moved, axis=[1, 2, 3], keepdims=True)
     changed = tf.clip_by_value((moved - mean) * contrast + mean + brightness, 0., 1.)
+    if how.degrade: changed = _degrade(changed, seed, how.degrade)
     return _erase(changed, seed, how.erase) if how.erase else changed
+
+def _degrade(images, seed, share):
+    "A Gaussian blur and Gaussian noise, in a share of the images; how much of each is drawn evenly"
+    draws = tf.random.stateless_uniform([3, tf.shape(images)[0]], [seed[0] + 3, seed[1]])
+    blur, noise = tf.unstack(tf.where(draws[2] < share, draws[:2], 0.) * [[2.], [.08]])
+    grain = tf.random.stateless_normal(tf.shape(images), [seed[0] + 4, seed[1]])
+    return tf.clip_by_value(_blur(images, blur) + noise[:, None, None, None] * grain, 0., 1.)
+
+def _blur(images, sigma, reach=6):
+    "Each image convolved with a Gaussian of its own σ, cut off at `reach` pixels; the images are taken for channels, to do so at once"
+    places = tf.range(-reach, reach + 1, dtype=tf.float32)
+    kernels = tf.nn.softmax(-(places[:, None] / tf.maximum(sigma, .05))**2 / 2, axis=0)
+    x = tf.transpose(tf.pad(images, [[0, 0], [reach, reach], [reach, reach], [0, 0]], 'SYMMETRIC'), [3, 1, 2, 0])
+    for kernel in (kernels[:, None, :, None], kernels[None, :, :, None]): x = tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], 'VALID')
+    return tf.transpose(x, [3, 1, 2, 0])
 
 def _erase(images, seed, share):
     "A rectangle of one grey, sides from a sixth to a half of the image, in a share of the images (Zhong et al. 2017)"

@@ -20,7 +20,7 @@ import optuna
 import pandas as pd
 from optuna.storages.journal import JournalFileBackend
 
-from .batches import Augmentation, evaluation_batches, tf, training_batches
+from .batches import Augmentation, degrade, evaluation_batches, tf, training_batches
 from .cleaning import load_images, read_dataset
 from .core import (ModelError, atomic_write, load_card, model_dirs, models_dir, raw_dir, read_json, read_table, set_seed, storage_errors,
                          write_json, write_table)
@@ -47,6 +47,7 @@ class TrainingConfig:
     class_weighted: bool = False        # rare classes count more
     augmentation: dict | None = field(default_factory=dict)  # changes to `Augmentation`; None for none
     mixup: float = 0.                   # α of the blending of pairs; 0 for none
+    degrade: float = 0.                 # share of the images that are blurred and made noisy; teachers see them before
     split: str = 'official'             # 'official', 'stratified' or 'grouped'
     patience: int = 8                   # of 'plateau': epochs without a better validation accuracy before training stops
     plateau: int = 3                    # of 'plateau': epochs without a lower validation loss before the learning rate falls to a fifth
@@ -67,14 +68,16 @@ def _check_settings(config: TrainingConfig):
         if not (value := getattr(config, name)) > 0: raise ModelError(f"{name} is {value}; it has to be above 0")
     for name in ('mixup', 'weight_decay'):
         if not (value := getattr(config, name)) >= 0: raise ModelError(f"{name} is {value}; it has to be 0 or above")
-    if not 0 <= config.teaching <= 1: raise ModelError(f"teaching is {config.teaching}; it has to be from 0 to 1")
+    for name in ('teaching', 'degrade'):
+        if not 0 <= (value := getattr(config, name)) <= 1: raise ModelError(f"{name} is {value}; it has to be from 0 to 1")
     if unknown := set(config.augmentation or {}) - set(asdict(Augmentation())):
         raise ModelError(f"augmentation has no {', '.join(sorted(unknown))}: expected {', '.join(asdict(Augmentation()))}")
     if not 0 <= config.seed < 2**32: raise ModelError(f"seed is {config.seed}; it has to be from 0 to {2**32 - 1}")
 
 # %% ../nbs/06_training.ipynb #4495e9a9
 _muon = dict(architecture='final', optimizer='muon', learning_rate=1e-2, weight_decay=.1, schedule='cosine')
-_mixed = _muon | dict(mixup=.2, augmentation=dict(rotation=15., zoom=.15, shift=.1, erase=.25))
+_further = dict(rotation=15., zoom=.15, shift=.1, erase=.25)
+_mixed = _muon | dict(mixup=.2, augmentation=_further)
 RECIPES = {'baseline': dict(architecture='baseline', schedule='cosine', epochs=40),
            'final': _mixed | dict(epochs=60),
            'unmixed': _muon | dict(epochs=70, augmentation=dict(erase=.25)),
@@ -82,7 +85,9 @@ RECIPES = {'baseline': dict(architecture='baseline', schedule='cosine', epochs=4
            'distilled': _mixed | dict(learning_rate=5e-3, epochs=36, start='final', teachers=('unmixed', 'final')),
            'wide': _mixed | dict(model=dict(widths=(48, 96, 192, 384)), epochs=40, teachers=('unmixed', 'final')),
            'again': _mixed | dict(learning_rate=5e-3, epochs=48, start='distilled', teachers=('unmixed', 'distilled', 'wide')),
-           'matched': _mixed | dict(epochs=48, start='distilled', teachers=('unmixed', 'distilled', 'wide'), mixup=1., teaching=1.)}
+           'matched': _mixed | dict(epochs=48, start='distilled', teachers=('unmixed', 'distilled', 'wide'), mixup=1., teaching=1.),
+           'unblended': _muon | dict(epochs=60, augmentation=_further),
+           'sturdy': _muon | dict(epochs=90, augmentation=_further, degrade=.3)}
 
 def recipe(name: str, # a key of `RECIPES`
           ) -> TrainingConfig:
@@ -148,10 +153,16 @@ class ConvolutionMuon(keras.optimizers.Muon):
 # %% ../nbs/06_training.ipynb #7d879d69
 @keras.saving.register_keras_serializable('fer_nb')
 class Student(keras.Model):
-    "A network; once it has `teach`, a function from images and labels to labels, its training loss is taken with what that returns"
-    teach = None
+    "A network; in training, once it has `spoil`, a function of images and a seed, it sees what that returns, and once it has `teach`, a function of images and labels, its loss is taken with the labels that returns"
+    teach = spoil = None
+
+    def call(self, inputs, training=None, mask=None):
+        "The answers, float (b, 8), to images, float (b, 48, 48, 1); in training to those that `spoil` makes of them"
+        if training and self.spoil: inputs = tf.cast(self.spoil(tf.cast(inputs, tf.float32), self.optimizer.iterations), inputs.dtype)
+        return super().call(inputs, training=training, mask=mask)
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        "Keras's, for images float (b, 48, 48, 1), labels and answers float (b, 8); in training with the teachers' labels"
+        "Keras's, for images float (b, 48, 48, 1), labels and answers float (b, 8); in training with the teachers' labels, asked for images as they came in"
         if training and self.teach: y = self.teach(x, y)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
@@ -322,9 +333,10 @@ def missing_models(config: TrainingConfig, # start, teachers
     return list(dict.fromkeys(missing))
 
 def _run_model(run: Path, config: TrainingConfig, done: int, images: int):
-    "The network to go on with: the state after `done` epochs, or a new one, and its teachers"
+    "The network to go on with, the state after `done` epochs or a new one, with what makes its training harder or easier"
     model = load_network(_state(run, done - 1)) if done else compiled_model(config, images)
     if config.start and not done: _start_from(model, config.start)
+    if config.degrade: model.spoil = lambda images, step: degrade(images, [config.seed + 4, tf.cast(step, tf.int32)], config.degrade)
     if config.teachers: model.teach = teaching([load_model(name)[0] for name in config.teachers], config.teaching)
     return model
 

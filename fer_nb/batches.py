@@ -112,7 +112,8 @@ def training_batches(images, # uint8 (n, 48, 48), 0–255
                      first_epoch: int = 0, # where to begin, for a training that goes on
                      how: Augmentation | None = Augmentation(), # None for none
                      mixup: float = 0., # α: images and labels are blended in pairs, the share drawn from Beta(α, α); 0 for none
-                    ) -> tf.data.Dataset: # endless; an epoch is ceil(n / batch_size) steps of float32 (b, 48, 48, 1), float32 (b, 8)
+                     degraded: float = 0., # share of the images that are blurred and made noisy; above 0, a second channel holds all of them as they were before
+                    ) -> tf.data.Dataset: # endless; an epoch is ceil(n / batch_size) steps of float32 (b, 48, 48, 1 or 2), float32 (b, 8)
     "Shuffled, augmented batches, epoch after epoch; the same seed and epoch give the same batches"
     if len(images) == 0: raise DataError("there is no image to train with")
     pixels, labels, steps = tf.constant(images), tf.constant(labels), -(-len(images) // batch_size)
@@ -123,7 +124,8 @@ def training_batches(images, # uint8 (n, 48, 48), 0–255
     def load(step, chosen):
         x = tf.cast(tf.gather(pixels, chosen), tf.float32)[..., None] / 255
         x, y = (x if how is None else augment(x, [seed + 1, step], how)), tf.gather(labels, chosen)
-        return _mix(x, y, [seed + 3, step], mixup) if mixup else (x, y)
+        if mixup: x, y = _mix(x, y, [seed + 3, step], mixup)
+        return (tf.concat([degrade(x, [seed + 4, step], degraded), x], axis=3) if degraded else x), y
     epochs = tf.data.Dataset.range(first_epoch, 2**31)
     return _steady(epochs.flat_map(epoch_batches).map(load, num_parallel_calls=tf.data.AUTOTUNE).prefetch(4))
 

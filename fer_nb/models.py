@@ -78,10 +78,10 @@ def build_final(widths: tuple = (32, 64, 128, 256), # channels of each block
 # %% ../nbs/05_models.ipynb #b038e23f
 @keras.saving.register_keras_serializable('fer_nb')
 class FusedBatchNormalization(layers.BatchNormalization):
-    "Keras's layer, whose training pass is TensorFlow's fused operation; statistics are always float32"
+    "Keras's layer, whose training pass is TensorFlow's fused operation where that is the backend; statistics are always float32"
     def call(self, inputs, training=None, mask=None):
         "`inputs`, float (b, h, w, c), normalised over all but the channels; in training (bool) by their own mean and variance"
-        if not training or inputs.shape.rank != 4: return super().call(inputs, training=training, mask=mask)
+        if not training or len(inputs.shape) != 4 or keras.backend.backend() != 'tensorflow': return super().call(inputs, training=training, mask=mask)
         none = tf.zeros([0])
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs, scale=tf.convert_to_tensor(self.gamma), offset=tf.convert_to_tensor(self.beta), mean=none, variance=none,

@@ -20,7 +20,7 @@ import optuna
 import pandas as pd
 from optuna.storages.journal import JournalFileBackend
 
-from .batches import Augmentation, degrade, evaluation_batches, tf, training_batches
+from .batches import Augmentation, evaluation_batches, tf, training_batches
 from .cleaning import load_images, read_dataset
 from .core import (ModelError, atomic_write, load_card, model_dirs, models_dir, raw_dir, read_json, read_table, set_seed, storage_errors,
                          write_json, write_table)
@@ -118,9 +118,11 @@ def training_data(config: TrainingConfig, # split and kind of labels
     return TrainingData(load_images(folder, train.filename), labels, load_images(folder, validation.filename), one_hot(validation.label_id), about)
 
 # %% ../nbs/06_training.ipynb #af807f92
+def _gpus() -> list: return [o for o in keras.distribution.list_devices() if 'gpu' in o.lower()]
+
 def default_precision() -> str: # one of `PRECISIONS`
-    "What this machine multiplies fastest: float16 on a GPU, bfloat16 where the processor has it, else float32"
-    if tf.config.list_physical_devices('GPU'): return 'mixed_float16'
+    "What this machine multiplies fastest: 16 bits on a GPU, bfloat16 where the processor has it, else float32"
+    if _gpus(): return 'mixed_float16' if keras.backend.backend() == 'tensorflow' else 'mixed_bfloat16'
     flags = Path('/proc/cpuinfo').read_text() if Path('/proc/cpuinfo').exists() else ''
     return 'mixed_bfloat16' if 'avx512_bf16' in flags or 'amx_bf16' in flags else 'float32'
 
@@ -128,12 +130,13 @@ def default_precision() -> str: # one of `PRECISIONS`
 def hardware(precision: str = 'auto', # one of `PRECISIONS`
             ): # yields the precision that was taken
     "Inside the block, networks are built for this machine's devices and the precision asked for"
-    gpus = tf.config.list_physical_devices('GPU')
+    gpus = _gpus()
     policy = default_precision() if precision == 'auto' else precision
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        with tf.distribute.MirroredStrategy().scope() if len(gpus) > 1 else tf.device('/GPU:0' if gpus else '/CPU:0'): yield policy
+        several = len(gpus) > 1 and keras.backend.backend() == 'tensorflow'
+        with tf.distribute.MirroredStrategy().scope() if several else keras.device(gpus[0] if gpus else 'cpu:0'): yield policy
     finally: keras.config.set_dtype_policy(before)
 
 # %% ../nbs/06_training.ipynb #c56413d3
@@ -146,35 +149,34 @@ class ConvolutionMuon(keras.optimizers.Muon):
     def _muon_update_step(self, gradient, variable, learning_rate, momentum):
         self.assign_add(momentum, gradient + (self.momentum - 1) * momentum)
         ahead = gradient + self.momentum * momentum if self.nesterov else momentum
-        matrix = tf.reshape(ahead, (-1, variable.shape[-1]))
+        matrix = keras.ops.reshape(ahead, (-1, variable.shape[-1]))
         step = self.lr_adjust(self.zeropower_via_newtonschulz5(matrix, self.ns_steps))
-        self.assign_sub(variable, learning_rate * tf.reshape(step, variable.shape))
+        self.assign_sub(variable, learning_rate * keras.ops.reshape(step, variable.shape))
 
 # %% ../nbs/06_training.ipynb #7d879d69
 @keras.saving.register_keras_serializable('fer_nb')
 class Student(keras.Model):
-    "A network; in training, once it has `spoil`, a function of images and a seed, it sees what that returns, and once it has `teach`, a function of images and labels, its loss is taken with the labels that returns"
-    teach = spoil = None
+    "A network that sees the first channel; once it has `teach`, a function of images and labels, its loss in training is taken with the labels that returns for the last channel"
+    teach = input_spec = None       # no specification: one channel or two
 
     def call(self, inputs, training=None, mask=None):
-        "The answers, float (b, 8), to images, float (b, 48, 48, 1); in training to those that `spoil` makes of them"
-        if training and self.spoil: inputs = tf.cast(self.spoil(tf.cast(inputs, tf.float32), self.optimizer.iterations), inputs.dtype)
-        return super().call(inputs, training=training, mask=mask)
+        "The answers, float (b, 8), to the first channel of images, float (b, 48, 48, 1 or 2)"
+        return super().call(inputs[..., :1], training=training, mask=mask)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        "Keras's, for images float (b, 48, 48, 1), labels and answers float (b, 8); in training with the teachers' labels, asked for images as they came in"
-        if training and self.teach: y = self.teach(x, y)
+        "Keras's, for images float (b, 48, 48, 1 or 2), labels and answers float (b, 8); in training with the teachers' labels for the last channel"
+        if training and self.teach: y = self.teach(x[..., -1:], y)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
 def teaching(teachers: list, # networks: float32 (b, 48, 48, 1) -> float32 (b, 8)
              share: float, # of the labels that is theirs, 0–1
             ): # a function: images (b, 48, 48, 1), labels (b, 8) -> labels (b, 8)
     "Labels blended with the teachers' answers: each is asked about its part of a batch and, mirrored, about another"
-    asked = [(network, step) for network in teachers for step in (1, -1)]
     def teach(x, y):
-        edges = [tf.shape(x)[0] * i // len(asked) for i in range(len(asked) + 1)]
-        answers = [network(x[a:b, :, ::step], training=False) for (network, step), a, b in zip(asked, edges, edges[1:])]
-        return (1 - share) * y + share * tf.stop_gradient(tf.concat(answers, axis=0))
+        edges = [keras.ops.shape(x)[0] * i // (2*len(teachers)) for i in range(2*len(teachers) + 1)]
+        seen = [keras.ops.concatenate([x[a:b], x[b:c, :, ::-1]]) for a, b, c in zip(edges[::2], edges[1::2], edges[2::2])]
+        answers = [network(images, training=False) for network, images in zip(teachers, seen)]
+        return (1 - share) * y + share * keras.ops.stop_gradient(keras.ops.concatenate(answers))
     return teach
 
 # %% ../nbs/06_training.ipynb #593bdfe9
@@ -252,21 +254,27 @@ class Stopwatch(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         "Time each step from here on"
         step = self.model.train_function
-        def timed_step(batches):
+        def timed_step(*state_and_batches):             # JAX hands the weights over
+            *state, batches = state_and_batches
             began = time.perf_counter()
             batch = next(batches)
             self.waited += time.perf_counter() - began
-            logs = step(iter([batch]))
+            result = step(*state, iter([batch]))
             self.trained = time.perf_counter() - self.began
-            return logs
+            return result
         self.model.train_function = timed_step
 
     def on_epoch_begin(self, epoch, logs=None):
         "From zero"
         self.began, self.waited, self.trained = time.perf_counter(), 0., 0.
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_test_begin(self, logs=None):
         "Validation counts for the seconds, not for the speed"
+        float(self.model.metrics[0].result())           # waits for steps that are still under way
+        self.trained = time.perf_counter() - self.began
+
+    def on_epoch_end(self, epoch, logs=None):
+        "The three figures"
         logs.update(seconds=round(time.perf_counter() - self.began, 1), images_per_second=round(self.images/self.trained, 1),
                     waiting=round(self.waited/self.trained, 4))
 
@@ -313,7 +321,7 @@ def _discard(run: Path):
 def _fit(model, data: TrainingData, config: TrainingConfig, callbacks, first_epoch=0):
     "Run the remaining epochs"
     how = None if config.augmentation is None else Augmentation(**config.augmentation)
-    batches = training_batches(data.images, data.labels, config.batch_size, config.seed, first_epoch, how, config.mixup)
+    batches = training_batches(data.images, data.labels, config.batch_size, config.seed, first_epoch, how, config.mixup, config.degrade)
     model.fit(batches, epochs=config.epochs, initial_epoch=first_epoch, steps_per_epoch=-(-len(data.images) // config.batch_size),
               validation_data=evaluation_batches(data.validation_images, data.validation_labels), callbacks=callbacks,
               class_weight=class_weights(data.labels.argmax(axis=1)) if config.class_weighted else None,
@@ -336,9 +344,14 @@ def _run_model(run: Path, config: TrainingConfig, done: int, images: int):
     "The network to go on with, the state after `done` epochs or a new one, with what makes its training harder or easier"
     model = load_network(_state(run, done - 1)) if done else compiled_model(config, images)
     if config.start and not done: _start_from(model, config.start)
-    if config.degrade: model.spoil = lambda images, step: degrade(images, [config.seed + 4, tf.cast(step, tf.int32)], config.degrade)
-    if config.teachers: model.teach = teaching([load_model(name)[0] for name in config.teachers], config.teaching)
+    if config.teachers: model.teach = teaching([_in_this_precision(*load_model(name)) for name in config.teachers], config.teaching)
     return model
+
+def _in_this_precision(network, card):
+    "The same network, computing as this training does, not in float32 as it was saved"
+    same = build_model(card['architecture'], **card['config'])
+    same.set_weights(network.get_weights())
+    return same
 
 def _start_from(model, name):
     "Give a new network the weights of a trained one"
@@ -387,7 +400,7 @@ def _keep_best(run: Path, name: str, config: TrainingConfig, data: TrainingData,
     model = build_model(config.architecture, **config.model)
     model.set_weights(load_network(_state(run, best.epoch)).get_weights())
     augmentation = None if config.augmentation is None else asdict(Augmentation(**config.augmentation))
-    training = asdict(config) | {'augmentation_in_full': augmentation, 'computed_in': policy, 'best_epoch': int(best.epoch) + 1, 'epochs_run': len(history),
+    training = asdict(config) | {'augmentation_in_full': augmentation, 'computed_in': policy, 'backend': keras.backend.backend(), 'best_epoch': int(best.epoch) + 1, 'epochs_run': len(history),
                                  'seconds': round(float(history.seconds.sum())), 'validation_accuracy': round(float(best.val_accuracy), 4)}
     shutil.rmtree(models_dir()/name/'evaluation', ignore_errors=True)      # of an earlier network
     folder = save_model(model, make_card(model, name, config.architecture, config=MODELS[config.architecture].defaults | config.model, training=training, seed=config.seed, data=data.about))

@@ -101,7 +101,7 @@ def eda(output: Annotated[Optional[str], typer.Option(help='Folder for the figur
 _SETTINGS = 'Settings'
 
 @app.command()
-def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline', 'final', or one of its rivals 'unmixed', 'longer', 'distilled', 'wide', 'again', 'matched', 'unblended' and 'sturdy'.")] = 'baseline',
+def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline', 'final', one of its teachers, or another recipe of the training notebook: F_HELP.")] = 'baseline',
           name: Annotated[Optional[str], typer.Option(help="Folder in models/; default the recipe's name.")] = None,
           epochs: Annotated[Optional[int], typer.Option(help='At most.', rich_help_panel=_SETTINGS)] = None,
           batch_size: Annotated[Optional[int], typer.Option(help='Images a step.', rich_help_panel=_SETTINGS)] = None,
@@ -136,7 +136,7 @@ def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline',
 
 # %% ../nbs/11_cli.ipynb #56dcd2d2
 @app.command()
-def tune(recipe: Annotated[str, typer.Argument(help="Whose settings to start from: a recipe without teachers, such as 'baseline' or 'final'.")] = 'baseline',
+def tune(recipe: Annotated[str, typer.Argument(help="Whose settings to start from: a recipe without teachers, such as 'baseline' or 'mixed'.")] = 'baseline',
          trials: Annotated[int, typer.Option(help='How many in all; earlier ones count.')] = 20,
          epochs: Annotated[int, typer.Option(help='Of each trial, at most.')] = 6,
          seed: Annotated[int, typer.Option(help='Of the proposals.')] = 42):

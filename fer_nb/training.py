@@ -78,16 +78,26 @@ def _check_settings(config: TrainingConfig):
 _muon = dict(architecture='final', optimizer='muon', learning_rate=1e-2, weight_decay=.1, schedule='cosine')
 _further = dict(rotation=15., zoom=.15, shift=.1, erase=.25)
 _mixed = _muon | dict(mixup=.2, augmentation=_further)
+_plain = _muon | dict(augmentation=_further)
+_wider = dict(model=dict(widths=(48, 96, 192, 384)))
+_taught = _plain | dict(teachers=('teacher1', 'teacher2', 'teacher3', 'teacher4'))
 RECIPES = {'baseline': dict(architecture='baseline', schedule='cosine', epochs=40),
-           'final': _mixed | dict(epochs=60),
+           'teacher1': _plain | dict(epochs=60, seed=1),
+           'teacher2': _plain | dict(epochs=60, seed=2, degrade=.3),
+           'teacher3': _plain | dict(epochs=60, seed=3) | _wider,
+           'teacher4': _plain | dict(epochs=60, seed=4, degrade=.3) | _wider,
+           'final': _taught | dict(epochs=140),
+           'sturdier': _taught | dict(epochs=150, degrade=.3),
+           'wider': _taught | dict(epochs=120, degrade=.3) | _wider,
+           'mixed': _mixed | dict(epochs=60),
            'unmixed': _muon | dict(epochs=70, augmentation=dict(erase=.25)),
            'longer': _mixed | dict(epochs=100),
-           'distilled': _mixed | dict(learning_rate=5e-3, epochs=36, start='final', teachers=('unmixed', 'final')),
-           'wide': _mixed | dict(model=dict(widths=(48, 96, 192, 384)), epochs=40, teachers=('unmixed', 'final')),
+           'distilled': _mixed | dict(learning_rate=5e-3, epochs=36, start='mixed', teachers=('unmixed', 'mixed')),
+           'wide': _mixed | _wider | dict(epochs=40, teachers=('unmixed', 'mixed')),
            'again': _mixed | dict(learning_rate=5e-3, epochs=48, start='distilled', teachers=('unmixed', 'distilled', 'wide')),
            'matched': _mixed | dict(epochs=48, start='distilled', teachers=('unmixed', 'distilled', 'wide'), mixup=1., teaching=1.),
-           'unblended': _muon | dict(epochs=60, augmentation=_further),
-           'sturdy': _muon | dict(epochs=90, augmentation=_further, degrade=.3)}
+           'unblended': _plain | dict(epochs=60),
+           'sturdy': _plain | dict(epochs=90, degrade=.3)}
 
 def recipe(name: str, # a key of `RECIPES`
           ) -> TrainingConfig:

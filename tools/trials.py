@@ -1,4 +1,4 @@
-"""Short trainings on the FERPlus images of `data/raw`, each with one change to the recipe of `final`: `python tools/trials.py SEED ...`
+"""Short trainings on the FERPlus images of `data/raw`, each with one change to the recipe `mixed`: `python tools/trials.py SEED ...`
 adds their figures to models/trials.csv, which the training notebook shows. Killed, the same call goes on; trials whose settings have not
 changed since are not run again (to repeat them, move the table away), and rows of other settings or data are dropped. Two seeds side by side, a core each:
 `taskset -c 0 python tools/trials.py 42 & taskset -c 1 python tools/trials.py 43`; should one overwrite the other's row, the next call restores it."""
@@ -19,13 +19,13 @@ from fer_nb.preprocessing import data_fingerprint, make_split, soft_labels
 from fer_nb.training import RECIPES, TrainingConfig, train
 
 TABLE = ROOT/'models'/'trials.csv'
-NARROW = (16, 32, 64, 128)                                  # half of `final`'s widths
-BASE = RECIPES['final'] | dict(epochs=8, model=dict(widths=NARROW))
+NARROW = (16, 32, 64, 128)                                  # half of the widths
+BASE = RECIPES['mixed'] | dict(epochs=8, model=dict(widths=NARROW))
 
 def network(**changes): return dict(model=BASE['model'] | changes)
 def augmentation(**changes): return dict(augmentation=BASE['augmentation'] | changes)
 
-# A step takes decay × learning rate off the weights: 1e-3 in `final`'s recipe, and where decay is named beside another optimizer's rate.
+# A step takes decay × learning rate off the weights: 1e-3 in that recipe, and where decay is named beside another optimizer's rate.
 TRIALS = {'nothing changed': {},
           'Adam, learning rate 2e-3, decay 0.5': dict(optimizer='adam', learning_rate=2e-3, weight_decay=.5),
           'Adam, learning rate 2e-3, decay 0.1': dict(optimizer='adam', learning_rate=2e-3),
@@ -40,7 +40,6 @@ TRIALS = {'nothing changed': {},
           'batches of 256': dict(batch_size=256),
           'one-hot labels': dict(labels='hard'),
           'rare classes count more': dict(class_weighted=True),
-          'half of each label from final': dict(teachers=('final',), teaching=.5),
           'no augmentation, nothing erased': dict(augmentation=None),
           'turned, zoomed and shifted less': dict(augmentation=RECIPES['unmixed']['augmentation']),
           'not mirrored': augmentation(flip=False),

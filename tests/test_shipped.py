@@ -94,7 +94,7 @@ def blurred(home, name):
     return (predict(load_model(MODELS/name)[0], pictures).argmax(axis=1) == winners[kept]).mean()
 
 
-DRAWN = {'baseline': .4777, 'final': .4690}                           # P1 accuracy on 806 drawn test faces, measured when the model was shipped
+DRAWN = {'baseline': .4777, 'final': .5807}                           # P1 accuracy on 806 drawn test faces, measured when the model was shipped
 
 @pytest.fixture(scope='module')
 def drawn_home(fer_nb, tmp_path_factory):

@@ -133,7 +133,7 @@ def multiply_adds(model: keras.Model, # any model of convolutions and dense laye
 
 # %% ../nbs/05_models.ipynb #a5e0123a
 LIMITS = ("Sees 48 × 48 grey faces, upright and closely cropped; anything else has to be brought into that form first.",
-          "Blurred, grainy or very small faces are recognised far worse, by each network that we measured.",
+          "Blurred, grainy or very small faces are recognised worse, and far worse by networks that saw none in training.",
           "FERPlus's labels are what ten annotators saw in photographs from web searches; other cultures and situations may read the same face differently.",
           "FERPlus has few images of contempt and disgust, and networks that learn from it recognise them worst. Drawn faces teach nothing about photographs.",
           "An expression is not an emotion: what a face shows and what a person feels are two things.")

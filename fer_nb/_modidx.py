@@ -300,6 +300,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                                'fer_nb.models.make_card': ('models.html#make_card', 'fer_nb/models.py'),
                                'fer_nb.models.models_table': ('models.html#models_table', 'fer_nb/models.py'),
                                'fer_nb.models.multiply_adds': ('models.html#multiply_adds', 'fer_nb/models.py'),
+                               'fer_nb.models.need_tensorflow': ('models.html#need_tensorflow', 'fer_nb/models.py'),
                                'fer_nb.models.save_model': ('models.html#save_model', 'fer_nb/models.py'),
                                'fer_nb.models.save_network': ('models.html#save_network', 'fer_nb/models.py'),
                                'fer_nb.models.with_fused_normalization': ('models.html#with_fused_normalization', 'fer_nb/models.py'),

@@ -65,8 +65,9 @@ class GradCAM:
     "Heat maps of a network for any of its emotions (Selvaraju et al. 2017); the traced function is kept, so only the first call takes long"
     def __init__(self, model, # a Keras model, float32 (b, 48, 48, 1) -> softmax (b, 8), with a convolution
                 ):
-        "Raises `ModelError` for a network without a convolution or without a softmax layer at its end"
-        from fer_nb.models import keras, tf
+        "Raises `ModelError` for a network without a convolution or without a softmax layer at its end, and where Keras computes with another backend than TensorFlow"
+        from fer_nb.models import keras, need_tensorflow, tf
+        need_tensorflow('Grad-CAM')
         features, hidden = last_feature_map(model), _before_softmax(model)
         both, scores = keras.Model(model.inputs[0], [features, hidden]), model.layers[-1]
         @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32), tf.TensorSpec((None,), tf.int32)])

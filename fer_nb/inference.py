@@ -145,8 +145,9 @@ def _serving_network(model, temperature): # a Keras model: faces -> calibrated p
 # %% ../nbs/09_inference.ipynb #d6c86c76
 def export(name, # a trained model's name, or its folder as a `Path`
           ) -> Path: # `models/<name>/serving.tflite`
-    "Write the file that `Recognizer` reads without TensorFlow (LiteRT, weights in eight bits); raises `ModelError` where the network can't be converted faithfully"
-    from fer_nb.models import load_model, tf
+    "Write the file that `Recognizer` reads without TensorFlow (LiteRT, weights in eight bits); raises `ModelError` where the network can't be converted faithfully, or Keras computes with another backend than TensorFlow"
+    from fer_nb.models import load_model, need_tensorflow, tf
+    need_tensorflow('export')
     model, card = load_model(name)
     network = _serving_network(model, card['temperature'])
     traced = tf.function(lambda faces: network(faces, training=False), input_signature=[tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 1), tf.float32)])

@@ -166,7 +166,7 @@ class ConvolutionMuon(keras.optimizers.Muon):
 # %% ../nbs/06_training.ipynb #7d879d69
 @keras.saving.register_keras_serializable('fer_nb')
 class Student(keras.Model):
-    "A network that sees the first channel; once it has `teach`, a function of images and labels, its loss in training is taken with the labels that returns for the last channel"
+    "A network that sees the first channel of its images; once it has `teach`, a function of images and labels, it learns from what that returns for their last channel"
     teach = input_spec = None       # no specification: one channel or two
 
     def call(self, inputs, training=None, mask=None):
@@ -255,7 +255,7 @@ def _best_epoch(rows: list) -> int: return int(np.argmax([row['val_accuracy'] fo
 
 # %% ../nbs/06_training.ipynb #9cfdc7ca
 class Stopwatch(keras.callbacks.Callback):
-    "Adds to an epoch's logs its seconds, the images trained a second, and the share of that time spent waiting for batches"
+    "Adds to an epoch's logs its seconds, the images trained a second, and the share of that time spent waiting for batches (under JAX, which computes on meanwhile, more than is lost)"
     def __init__(self, images: int, # in an epoch
                 ):
         super().__init__()
@@ -310,8 +310,9 @@ def _changed(was: dict, now: dict) -> list: # keys
     return [key for key, value in as_json(now).items() if was.get(key) != value]
 
 def _open_run(run: Path, config: TrainingConfig, about: dict, restart: bool):
-    "A run folder for these settings and data: new, or the unfinished one"
-    begun, settings = run/'config.json', asdict(config) | {'data': about}
+    "A run folder for these settings, data and kind of arithmetic: new, or the unfinished one"
+    precision = default_precision() if config.precision == 'auto' else config.precision
+    begun, settings = run/'config.json', asdict(config) | {'data': about, 'computed_in': precision, 'backend': keras.backend.backend()}
     if restart: _discard(run)
     if begun.exists():
         was = read_json(begun)
@@ -351,7 +352,7 @@ def missing_models(config: TrainingConfig, # start, teachers
     return list(dict.fromkeys(missing))
 
 def _run_model(run: Path, config: TrainingConfig, done: int, images: int):
-    "The network to go on with, the state after `done` epochs or a new one, with what makes its training harder or easier"
+    "The network to go on with, the state after `done` epochs or a new one, with its teachers, if there are any"
     model = load_network(_state(run, done - 1)) if done else compiled_model(config, images)
     if config.start and not done: _start_from(model, config.start)
     if config.teachers: model.teach = teaching([_in_this_precision(*load_model(name)) for name in config.teachers], config.teaching)

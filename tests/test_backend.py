@@ -2,30 +2,50 @@
 import subprocess, sys
 
 import numpy as np
+import pytest
 
-from conftest import environment
+from conftest import assert_one_line, environment
 
+JAX = {'KERAS_BACKEND': 'jax', 'JAX_PLATFORMS': 'cpu'}
 TRAIN = '''
 import numpy as np
-from fer_nb.models import load_model
+from fer_nb.models import keras, load_model
 from fer_nb.training import TrainingConfig, train, training_data
+class Stop(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.optimizer.iterations > 40: raise KeyboardInterrupt
 small = dict(model=dict(widths=(8, 16, 16), dense=32), optimizer='muon', schedule='cosine', epochs=20, batch_size=32)
 train(TrainingConfig(**small), 'teacher')
-history = train(TrainingConfig(**small, degrade=.3, teachers=('teacher',)), 'student')
+taught = TrainingConfig(**small, degrade=.3, teachers=('teacher',))
+try: train(taught, 'stopped', callbacks=[Stop()])
+except KeyboardInterrupt: pass
+history, again = train(taught, 'student'), train(taught, 'stopped')
 assert history.loss.iloc[-1] < .9 * history.loss.iloc[0] and history.images_per_second.min() > 0 and history.waiting.between(0, 1).all(), history
+assert history[['loss', 'val_loss']].equals(again[['loss', 'val_loss']]), (history, again)
 images = training_data(TrainingConfig()).validation_images[..., None].astype('float32') / 255
 np.save('answers.npy', load_model('student')[0].predict(images))
+try: train(taught, 'begun', callbacks=[Stop()])
+except KeyboardInterrupt: pass
 '''
 
 
-def test_a_teacher_and_its_student_learn_with_jax_and_answer_with_tensorflow(prepared_home, tmp_path, monkeypatch):
-    jax = {'KERAS_BACKEND': 'jax', 'JAX_PLATFORMS': 'cpu'}
-    trained = subprocess.run([sys.executable, '-c', TRAIN], cwd=tmp_path, env=environment(prepared_home, jax), capture_output=True, text=True)
+@pytest.fixture
+def taught(prepared_home, tmp_path, monkeypatch):
+    "A home in which JAX trained a teacher and its student, and began another student"
+    trained = subprocess.run([sys.executable, '-c', TRAIN], cwd=tmp_path, env=environment(prepared_home, JAX), capture_output=True, text=True)
     assert trained.returncode == 0, trained.stderr
     monkeypatch.setenv('FER_NB_HOME', str(prepared_home))
+    return prepared_home
+
+def test_a_teacher_and_its_student_learn_with_jax_and_answer_with_tensorflow(taught, tmp_path, fer_nb):
+    from fer_nb.core import ModelError
     from fer_nb.models import load_model
-    from fer_nb.training import TrainingConfig, training_data
+    from fer_nb.training import TrainingConfig, train, training_data
     (network, card), data = load_model('student'), training_data(TrainingConfig())
     answers = network.predict(data.validation_images[..., None].astype('float32') / 255, verbose=0)
     np.testing.assert_allclose(answers, np.load(tmp_path/'answers.npy'), atol=1e-4)
     assert (card['training']['backend'], card['training']['teachers']) == ('jax', ['teacher'])
+    settings = {key: value for key, value in card['training'].items() if key in TrainingConfig.__dataclass_fields__}
+    with pytest.raises(ModelError, match='holds an unfinished training with other backend'):
+        train(TrainingConfig(**settings | dict(teachers=('teacher',), model=dict(widths=(8, 16, 16), dense=32))), 'begun')
+    assert_one_line(fer_nb('export', 'student', home=taught, env=JAX), 'export needs TensorFlow', 'unset KERAS_BACKEND')

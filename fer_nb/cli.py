@@ -256,14 +256,14 @@ def demo(picture: str, # path; '' draws a face
     from fer_nb.core import EMOTIONS
     with one_line_errors():
         from fer_nb.acquisition import sample_face
-        from fer_nb.inference import Recognizer
+        from fer_nb.inference import Recognizer, percent
         rng = np.random.default_rng()
         drawn = rng.choice(EMOTIONS)
         found = Recognizer.from_pretrained(name).recognize(picture or sample_face(drawn, rng)[0], whole=True)
         for number, o in enumerate(found, 1):
             what = f'face {number}' if o.face else 'no face found, the whole picture taken for one' if picture else f'a face drawn as {drawn}'
             print(f"{name}, {what}:")
-            for i in np.argsort(-o.probabilities): print(f"{EMOTIONS[i]:>9} {o.probabilities[i]:6.1%} {'█' * round(40 * o.probabilities[i])}")
+            for i in np.argsort(-o.probabilities): print(f"{EMOTIONS[i]:>9} {percent(o.probabilities[i]):>4} {'█' * round(40 * o.probabilities[i])}")
 
 # %% ../nbs/11_cli.ipynb #71c5be44
 _MENU = {'1': ('data preparation', _menu_prepare), '2': ('training', _menu_train),

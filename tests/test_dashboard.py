@@ -327,5 +327,5 @@ def test_the_same_notebook_works_in_jupyterlab(browser, env, tmp_path):
         try: page.get_by_role('button', name='astronaut', exact=True).click(timeout=PATIENCE)
         finally: page.screenshot(path=CHECKOUT/'build'/'lab.png')
         page.wait_for_function('() => document.querySelector(".fer-picture")?.alt.includes("face 1 happy")', timeout=PATIENCE)
-        page.wait_for_selector('.fer-side .barlayer path', timeout=PATIENCE)
+        page.wait_for_function('() => [...document.querySelectorAll(".fer-side .barlayer path")].some(bar => bar.getBoundingClientRect().width > 50)', timeout=PATIENCE)
         context.close()

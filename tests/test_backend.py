@@ -4,10 +4,10 @@ import subprocess, sys
 import numpy as np
 import pytest
 
-from conftest import assert_one_line, environment
+from conftest import TRAIN, assert_ok, assert_one_line, environment
 
 JAX = {'KERAS_BACKEND': 'jax', 'JAX_PLATFORMS': 'cpu'}
-TRAIN = '''
+SCRIPT = '''
 import numpy as np
 from fer_nb.models import keras, load_model
 from fer_nb.training import TrainingConfig, train, training_data
@@ -17,22 +17,23 @@ class Stop(keras.callbacks.Callback):
 small = dict(model=dict(widths=(8, 16, 16), dense=32), optimizer='muon', schedule='cosine', epochs=20, batch_size=32)
 train(TrainingConfig(**small), 'teacher')
 taught = TrainingConfig(**small, degrade=.3, teachers=('teacher',))
-try: train(taught, 'stopped', callbacks=[Stop()])
-except KeyboardInterrupt: pass
+def begin(name):
+    try: train(taught, name, callbacks=[Stop()])
+    except KeyboardInterrupt: return
+    raise AssertionError(f'nothing stopped {name}')
+for name in ('stopped', 'begun'): begin(name)
 history, again = train(taught, 'student'), train(taught, 'stopped')
 assert history.loss.iloc[-1] < .9 * history.loss.iloc[0] and history.images_per_second.min() > 0 and history.waiting.between(0, 1).all(), history
 assert history[['loss', 'val_loss']].equals(again[['loss', 'val_loss']]), (history, again)
 images = training_data(TrainingConfig()).validation_images[..., None].astype('float32') / 255
 np.save('answers.npy', load_model('student')[0].predict(images))
-try: train(taught, 'begun', callbacks=[Stop()])
-except KeyboardInterrupt: pass
 '''
 
 
 @pytest.fixture
 def taught(prepared_home, tmp_path, monkeypatch):
     "A home in which JAX trained a teacher and its student, and began another student"
-    trained = subprocess.run([sys.executable, '-c', TRAIN], cwd=tmp_path, env=environment(prepared_home, JAX), capture_output=True, text=True)
+    trained = subprocess.run([sys.executable, '-c', SCRIPT], cwd=tmp_path, env=environment(prepared_home, JAX), capture_output=True, text=True)
     assert trained.returncode == 0, trained.stderr
     monkeypatch.setenv('FER_NB_HOME', str(prepared_home))
     return prepared_home
@@ -48,4 +49,5 @@ def test_a_teacher_and_its_student_learn_with_jax_and_answer_with_tensorflow(tau
     settings = {key: value for key, value in card['training'].items() if key in TrainingConfig.__dataclass_fields__}
     with pytest.raises(ModelError, match='holds an unfinished training with other backend'):
         train(TrainingConfig(**settings | dict(teachers=('teacher',), model=dict(widths=(8, 16, 16), dense=32))), 'begun')
+    assert_ok(fer_nb(*TRAIN, home=taught, env=JAX))
     assert_one_line(fer_nb('export', 'student', home=taught, env=JAX), 'export needs TensorFlow', 'unset KERAS_BACKEND')

@@ -89,6 +89,8 @@ RECIPES = {'baseline': dict(architecture='baseline', schedule='cosine', epochs=4
            'final': _taught | dict(epochs=140),
            'sturdier': _taught | dict(epochs=150, degrade=.3),
            'wider': _taught | dict(epochs=120, degrade=.3) | _wider,
+           'prolonged': _taught | dict(learning_rate=2e-3, epochs=3, start='final'),
+           'balanced': _taught | dict(learning_rate=2e-3, epochs=3, start='final', class_weighted=True),
            'mixed': _mixed | dict(epochs=60),
            'unmixed': _muon | dict(epochs=70, augmentation=dict(erase=.25)),
            'longer': _mixed | dict(epochs=100),

@@ -1,4 +1,4 @@
-"`tools/trials.py`: short trainings whose table stands in the training notebook"
+"`tools/trials.py`: short trainings whose table stands in the experiments notebook"
 import importlib.util, json, shutil
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 """Short trainings on the FERPlus images of `data/raw`, each with one change to the recipe `mixed`: `python tools/trials.py SEED ...`
-adds their figures to models/trials.csv, which the training notebook shows. Killed, the same call goes on; trials whose settings have not
+adds their figures to models/trials.csv, which the experiments notebook shows. Killed, the same call goes on; trials whose settings have not
 changed since are not run again (to repeat them, move the table away), and rows of other settings or data are dropped. Two seeds side by side, a core each:
 `taskset -c 0 python tools/trials.py 42 & taskset -c 1 python tools/trials.py 43`; should one overwrite the other's row, the next call restores it."""
 import hashlib, json, os, sys

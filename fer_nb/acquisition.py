@@ -83,17 +83,23 @@ def _download(url: str, wait: float, remedy: str) -> bytes:
     except requests.RequestException as e: raise DownloadError(f"can't download {url} ({type(e).__name__}). {remedy}") from e
 
 # %% ../nbs/01_acquisition.ipynb #6dc3322d
+def _is_pinned(path) -> bool:
+    "Whether a file holds the votes of `VOTES_SHA256`"
+    try: return votes_digest(read_votes(path)) == VOTES_SHA256
+    except DataError: return False
+
 def download_votes(path=None, # where to keep the file; default `data/fer2013new.csv`
                    wait: float=2, # seconds before the second try; twice as many before each further one
                   ) -> Path:
     "FERPlus's vote file, fetched once and checked against `VOTES_SHA256`; raises `DownloadError`"
     path = Path(path or home()/'data'/'fer2013new.csv')
-    if path.exists() and votes_digest(read_votes(path)) == VOTES_SHA256: return path
-    content = _download(VOTES_URL, wait, "Download fer2013new.csv by hand and give its path as --votes, or go on without votes: --votes none")
-    with atomic_write(path, 'wb') as f: f.write(content)
-    if (found := votes_digest(read_votes(path))) != VOTES_SHA256:
-        path.unlink()
-        raise DownloadError(f"{VOTES_URL} brought other votes than the pinned ones (SHA-256 {found[:12]}…, not {VOTES_SHA256[:12]}…)")
+    if path.exists() and _is_pinned(path): return path
+    remedy = "Download fer2013new.csv by hand and give its path as --votes, or go on without votes: --votes none"
+    content = _download(VOTES_URL, wait, remedy)
+    with atomic_write(path, 'wb') as f:
+        f.write(content)
+        f.flush()
+        if not _is_pinned(f.name): raise DownloadError(f"{VOTES_URL} brought something else than the pinned votes (SHA-256 {VOTES_SHA256[:12]}…). {remedy}")
     return path
 
 # %% ../nbs/01_acquisition.ipynb #6fa591ee
@@ -195,7 +201,7 @@ def list_images(release: Release, # an open source
     return [replace(o, filename=f'{o.label}_{o.split}_{PurePosixPath(o.path).name}') if o.filename in clashes else o for o in found]
 
 # %% ../nbs/01_acquisition.ipynb #e8ad3c42
-_TABLES = ('imported.csv', 'dataset.csv', 'dataset_*.csv', 'noise_ledger.csv', 'duplicates.csv', 'near_duplicates.csv')
+_TABLES = ('imported.csv', 'dataset.csv', 'dataset_noisy.csv', 'dataset_repaired.csv', 'dataset_cleaned.csv', 'dataset_rejected.csv', 'noise_ledger.csv', 'duplicates.csv', 'near_duplicates.csv')
 
 def _is_claimed(folder: Path, origin: dict) -> bool: return (folder/'source.json').exists() and read_json(folder/'source.json') == origin
 
@@ -205,9 +211,7 @@ def _claim(folder: Path, origin: dict, filenames):
     if _is_claimed(folder, origin): return
     if listing.exists():
         with storage_errors(folder):
-            for name in read_table(listing).filename: (folder/name).unlink(missing_ok=True)
-            for pattern in _TABLES:
-                for path in folder.glob(pattern): path.unlink()
+            for name in (*read_table(listing).filename, *_TABLES): (folder/name).unlink(missing_ok=True)
     elif folder.is_dir() and any(p.suffix.lower() in _IMAGE_SUFFIXES for p in folder.iterdir()):
         raise DataError(f"{folder} holds images that were not imported from here: move them away, or set FER_NB_HOME to another folder")
     write_table(pd.DataFrame({'filename': filenames}), listing)
@@ -529,18 +533,20 @@ def _write_votes(faces, path):
 
 # %% ../nbs/01_acquisition.ipynb #598423a1
 def acquire(source='synthetic', # 'synthetic', 'kaggle', a folder or zip of the release, or Kaggle's `fer2013.csv`
-            votes='auto', # a vote file; 'download'; 'none' to use no other than the source's own; 'auto': 'download' for Kaggle, else 'none'
+            votes='auto', # a vote file; 'download'; 'none' to use no other than those that come with the source; 'auto': these, else 'download' for Kaggle and `fer2013.csv`
             folder=None, # flat folder to fill; default `data/raw`
            ) -> pd.DataFrame: # the rows of `dataset.csv`
     "Bring a source's images and votes into `data/raw` and return its table"
-    source = str(source)
+    source, wanted = str(source), votes
     if votes == 'download' or (votes == 'auto' and source == 'kaggle'): votes = download_votes()
     elif votes in ('auto', 'none'): votes = None
     if source == 'synthetic': return import_release(make_release(home()/'data'/'synthetic'), folder, votes)
     if source == 'kaggle': return import_release(download_release(), folder, votes)
     if source.lower().endswith('.csv'):
         beside = Path(source).with_name('fer2013new.csv')
-        return import_fer2013(source, votes or (beside if beside.exists() else download_votes()), folder)
+        if beside.exists(): votes = votes or beside
+        elif wanted == 'none': raise DataError(f"{source} needs FERPlus's votes, which name and label its rows: put fer2013new.csv beside it, or give its path as --votes")
+        return import_fer2013(source, votes or download_votes(), folder)
     return import_release(source, folder, votes)
 
 def synthetic_dataset(folder, # where to put it

@@ -71,6 +71,14 @@ def _erase(images, seed, share):
     hidden = inside(places[:, None, None], draws[0], draws[1]) & inside(places[None, :, None], draws[2], draws[3]) & (draws[4] < share)
     return tf.where(hidden, draws[5], images)
 
+# %% ../nbs/04b_batches.ipynb #8961434b
+def _mix(x, y, seed, alpha):
+    "Each image and its label blended with the one at the mirrored place in the batch (Zhang et al. 2018)"
+    gammas = tf.random.stateless_gamma([2, tf.shape(x)[0]], seed, alpha)       # two gammas make a beta
+    share = gammas[0] / tf.reduce_sum(gammas, axis=0)
+    blend = lambda values, share: share * values + (1 - share) * values[::-1]
+    return blend(x, share[:, None, None, None]), blend(y, share[:, None])
+
 # %% ../nbs/04b_batches.ipynb #c43d7a55
 def degrade(images, # float32 (b, 48, 48, 1), 0–1
             seed, # two whole numbers; the same do the same
@@ -89,14 +97,6 @@ def _blur(images, sigma, reach=6):
     x = tf.transpose(tf.pad(images, [[0, 0], [reach, reach], [reach, reach], [0, 0]], 'SYMMETRIC'), [3, 1, 2, 0])
     for kernel in (kernels[:, None, :, None], kernels[None, :, :, None]): x = tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], 'VALID')
     return tf.transpose(x, [3, 1, 2, 0])
-
-# %% ../nbs/04b_batches.ipynb #8961434b
-def _mix(x, y, seed, alpha):
-    "Each image and its label blended with the one at the mirrored place in the batch (Zhang et al. 2018)"
-    gammas = tf.random.stateless_gamma([2, tf.shape(x)[0]], seed, alpha)       # two gammas make a beta
-    share = gammas[0] / tf.reduce_sum(gammas, axis=0)
-    blend = lambda values, share: share * values + (1 - share) * values[::-1]
-    return blend(x, share[:, None, None, None]), blend(y, share[:, None])
 
 # %% ../nbs/04b_batches.ipynb #1c3163c9
 def _steady(batches):

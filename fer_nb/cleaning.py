@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NOISE_KINDS', 'LABEL_COLUMNS', 'OUTCOMES', 'BLANK_STD', 'inject_noise', 'read_label', 'read_id', 'filename_emotion',
            'judge_row', 'Cleaning', 'clean_labels', 'noise_outcomes', 'score_cleaning', 'plot_outcomes', 'read_image',
-           'pixel_hash', 'check_images', 'find_duplicates', 'count_duplicates', 'plot_duplicates', 'perceptual_hashes',
+           'pixel_hash', 'check_images', 'find_duplicates', 'count_duplicates', 'plot_twins', 'perceptual_hashes',
            'close_pairs', 'near_duplicates', 'clean_dataset', 'read_dataset', 'load_images']
 
 # %% ../nbs/02_cleaning.ipynb #83fcff0f
@@ -255,7 +255,7 @@ def count_duplicates(duplicates: pd.DataFrame, # from `find_duplicates`
                 test_images_with_twin=int(((duplicates.split == 'test') & duplicates.across_splits).sum()))
 
 # %% ../nbs/02_cleaning.ipynb #78ac57f3
-def plot_duplicates(df: pd.DataFrame, # all rows, with their split
+def plot_twins(df: pd.DataFrame, # all rows, with their split
                     duplicates: pd.DataFrame, # from `find_duplicates`
                     title: str = 'Images whose pixels occur twice', # the finding
                    ) -> plt.Figure:
@@ -305,7 +305,7 @@ def near_duplicates(folder, # where the images are
                     filenames, # readable images, names relative to it; one of each pixel-identical group is enough
                     max_distance: int = 4, # bits of 64 that may differ; see the table above
                    ) -> pd.DataFrame: # group (from 0), filename, distance (bits, to the group's first image)
-    "Groups of images with nearly the same perceptual hash; some seconds for 34,000 images"
+    "Groups of images with nearly the same perceptual hash, linked pair by pair, so that a group may reach further than one pair; some seconds for 34,000 images"
     filenames = list(filenames)
     if not 0 <= max_distance <= 64: raise DataError(f"max_distance {max_distance} is no number of bits from 0 to 64")
     hashes = perceptual_hashes(folder, filenames)

@@ -23,20 +23,21 @@ MAX_PIXELS = 64_000_000                     # a larger picture is refused before
 def _decode(blob: bytes, name: str) -> np.ndarray:
     "The pixels of an encoded picture, upright: (h, w) or (h, w, channels)"
     try:
-        with Image.open(io.BytesIO(blob)) as picture: return _from_pil(picture)
+        with Image.open(io.BytesIO(blob)) as picture: return _from_pil(picture, name)
     except ImageError: raise
     except Image.DecompressionBombError: raise ImageError(f"{name} has more than {MAX_PIXELS / 1e6:.0f} million pixels: shrink it first") from None
     except Exception as e:                  # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error, …
         reason = 'it is empty' if not blob else 'it is in no format of pictures' if isinstance(e, UnidentifiedImageError) else 'it is damaged'
         raise ImageError(f"{name} is no picture that can be read: {reason}") from None
 
-def _from_pil(picture: Image.Image) -> np.ndarray:
-    if picture.width * picture.height > MAX_PIXELS: raise ImageError(f"the image has more than {MAX_PIXELS / 1e6:.0f} million pixels: shrink it first")
+def _from_pil(picture: Image.Image, name: str) -> np.ndarray:
+    if picture.width * picture.height > MAX_PIXELS: raise ImageError(f"{name} has more than {MAX_PIXELS / 1e6:.0f} million pixels: shrink it first")
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in ('I', 'I;16', 'I;16B', 'I;16L'):
         levels = np.asarray(picture)
-        if levels.min() < 0 or levels.max() > 65535: raise ImageError(f"the image holds levels from {levels.min()} to {levels.max()}; expected 0 to 65535")
+        if levels.min() < 0 or levels.max() > 65535: raise ImageError(f"{name} holds levels from {levels.min()} to {levels.max()}; expected 0 to 65535")
         return levels.astype(np.uint16)
+    if picture.mode == 'F': return np.asarray(picture)          # `_levels` checks that they are from 0 to 1
     if picture.mode in ('L', 'RGB', 'RGBA') and 'transparency' not in picture.info: return np.asarray(picture)
     return np.asarray(picture.convert('RGBA' if 'transparency' in picture.info or picture.mode in ('LA', 'PA', 'La', 'RGBa') else 'RGB'))
 
@@ -68,7 +69,7 @@ def _pixels_of(image) -> tuple: # the pixels as they are stored, upright, (h, w)
         except OSError as e: raise ImageError(f"can't read {name}: {e.strerror}") from None
     if isinstance(image, (bytes, bytearray, memoryview)): image = _decode(bytes(image), name)
     elif isinstance(image, Image.Image):
-        try: image = _from_pil(image)
+        try: image = _from_pil(image, name)
         except (OSError, SyntaxError) as e: raise ImageError(f"{name} can't be decoded: {e}") from None
     elif not hasattr(image, '__array__'): raise ImageError(f"{type(image).__name__} is no image: give a path, bytes, an array or a PIL image")
     return np.asarray(image), name

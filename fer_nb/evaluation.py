@@ -44,7 +44,7 @@ def check_predictions(probabilities, # float (n, 8), rows sum to 1, columns in t
     totals = probabilities.sum(axis=1)
     bad = ~(np.isfinite(totals) & (probabilities >= 0).all(axis=1) & (abs(totals - 1) < 1e-3))
     if bad.any():
-        raise ModelError(f"{bad.sum()} of {len(bad)} rows{of} are no probabilities, the first is row {bad.argmax()}: "
+        raise ModelError(f"{bad.sum()} of {len(bad)} rows{of} are not probabilities, the first is row {bad.argmax()}: "
                          f"{probabilities[bad.argmax()].tolist()}. Does the model end in a softmax, and did its training diverge?")
     if not np.isin(labels, range(len(EMOTIONS))).all():
         raise DataError(f"labels{of} have to be 0–{len(EMOTIONS) - 1}, found {sorted(set(labels.tolist()) - set(range(len(EMOTIONS))))[:5]}")
@@ -227,7 +227,7 @@ def plot_confusion_matrix(probabilities, # float (n, 8), rows sum to 1
     wrong = np.where(np.eye(8, dtype=bool), 0, table)
     label, answer = np.unravel_index(wrong.argmax(), (8, 8))
     finding = (f'No mistake among {len(labels):,} images' if not wrong.any() else
-               f'{wrong.max():.0f} % of {EMOTIONS[label]} ({support[label]} images) is called {EMOTIONS[answer]}' if normalize else
+               f'{counts[label, answer]} of {support[label]} images of {EMOTIONS[label]} are called {EMOTIONS[answer]}' if normalize else
                f'The commonest mistake: {EMOTIONS[label]} called {EMOTIONS[answer]}, {wrong.max()} of {len(labels):,} images')
     fig, ax = plt.subplots(figsize=(7.2, 6), layout='constrained')
     sns.heatmap(table, mask=np.repeat(support[:, None] == 0, 8, axis=1), annot=True, fmt='.0f' if normalize else 'd', cmap='Blues', vmin=0,
@@ -319,8 +319,8 @@ def _reliability_panel(top, bottom, probabilities, labels):
     table = reliability_bins(probabilities, labels)
     rates = [binomtest(round(row.accuracy*row.images), int(row.images)).proportion_ci(method='wilson') for row in table.itertuples()]
     top.plot([0, 1], [0, 1], color='.4', linestyle=':', linewidth=1)
-    top.vlines(table.confidence, [o.low for o in rates], [o.high for o in rates], color='#0072B2', linewidth=1.2)
-    top.plot(table.confidence, table.accuracy, 'o', color='#0072B2', markersize=5)
+    top.vlines(table.confidence, [o.low for o in rates], [o.high for o in rates], color='#26456E', linewidth=1.2)
+    top.plot(table.confidence, table.accuracy, 'o', color='#26456E', markersize=5)
     bottom.bar((table.index + .5)/_BINS, table.images/len(labels)*100, width=.9/_BINS, color='.6')
     top.set(xlim=(0, 1.01), ylim=(0, 1.01))
     top.set_title(f'ECE {100*expected_calibration_error(probabilities, labels):.1f} %', fontsize=10)

@@ -172,7 +172,7 @@ def _figures(metrics: dict) -> list: # markdown table of `card['metrics']`
     names = ' | '.join(name if scale == 1 else f'{name}, %' for name, scale in _FIGURES.values())
     return [f'| images | protocol | n | {names} |', '|---|---|---|' + '---|'*len(_FIGURES), *rows, '',
             'P1: every image, labelled as the release does. P2: lone votes dropped, images where an emotion then has more than half of the votes '
-            '(Barsoum et al. 2016). In brackets: 95 % bootstrap intervals over images; of the calibration error, which chance only raises, ± 1.96 standard '
+            '(Barsoum et al. 2016). In brackets: 95 % bootstrap intervals over images; of the calibration error, which chance raises on average, ± 1.96 standard '
             'deviations. "Without twins": without test images that stand in the training folder, too, pixel for pixel. '
             'Probabilities are taken after temperature scaling.']
 

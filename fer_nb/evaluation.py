@@ -440,13 +440,14 @@ def read_predictions(name: str, # a model's name
     raise ModelError(f"model {name!r} has no predictions yet: run `fer_nb evaluate {name}`")
 
 # %% ../nbs/07_evaluation.ipynb #585137d4
-def compare(names, # two or more models' names; differences are to the first
+def compare(names, # models' names, mostly two or more; differences are to the first
             protocol: str = 'P1', # 'P1' or 'P2'
             subset: str = 'test', # one of `SUBSETS`
             seed: int = 42, # of the bootstrap; all models are drawn alike
             resamples: int = 1000, # of the images
            ) -> pd.DataFrame: # a row for each model: images; accuracy and difference (0–1) with _low, _high; only_this, only_first; p
     "Accuracy of several models on the same images, differences to the first (paired bootstrap) and exact McNemar p"
+    names = [names] if isinstance(names, str) else list(names)
     picked = [select(read_predictions(name), protocol, subset).set_index('filename').sort_index() for name in names]
     first = picked[0]['target']
     for name, rows in zip(names, picked):

@@ -94,13 +94,14 @@ def _official_only(name: str): # the model, if no test image of the official spl
         raise ModelError(f"{name} was trained on the {kind} split and knows some of the test images: train it on the official one")
     return model
 
-def robustness(names, # models, trained on the official split
+def robustness(names, # models, trained on the official split; or one
                split: str = 'test', # or 'validation'
                data=None, # folder with images and `dataset_cleaned.csv`; `raw_dir()` where None
                seed: int = 42, # of the noise
               ) -> pd.DataFrame: # kind ('none' first), severity (0 for none), model, protocol, images, accuracy, low, high (0–1)
     "Accuracy under each corruption and severity with 95 % Wilson intervals, P2 where there are votes, else P1; also written to `results/robustness.csv`; raises `ModelError` for a model of another split"
-    folder, models = Path(data or raw_dir()), {name: _official_only(name) for name in names}
+    folder, names = Path(data or raw_dir()), [names] if isinstance(names, str) else list(names)
+    models = {name: _official_only(name) for name in names}
     released = read_dataset(folder)
     rows = evaluation_rows(make_split(released), released)
     by = 'P2' if rows.majority[rows.split == split].ne('').any() else 'P1'
@@ -138,7 +139,7 @@ def plot_robustness(table: pd.DataFrame, # from `robustness`
     axes.flat[0].legend(frameon=False, fontsize=8)
     last = table[table.severity == 5].pivot(index='kind', columns='model', values='accuracy')[names]
     ahead = 100*(last[names[-1]] - last[names[0]])
-    finding = (f'{names[-1]} less {names[0]} at the hardest step: {ahead.max():+.0f} points in {ahead.idxmax()}, {ahead.min():+.0f} in {ahead.idxmin()}'.replace('-', '−') if len(names) > 1 else
+    finding = (f'{names[-1]} minus {names[0]} at the hardest step: {ahead.max():+.0f} points in {ahead.idxmax()}, {ahead.min():+.0f} in {ahead.idxmin()}'.replace('-', '−') if len(names) > 1 else
                f'The hardest steps leave {names[0]} {100*last.min().item():.0f} % ({last.idxmin().item()}) to {100*last.max().item():.0f} % ({last.idxmax().item()})')
     where = f"{', '.join(names)}; {table.images.iloc[0]:,} images, {table.protocol.iloc[0]}; bands: 95 % intervals; dashed: clean"
     return titled(fig, finding, where)

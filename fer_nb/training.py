@@ -64,6 +64,7 @@ def _check_settings(config: TrainingConfig):
     "Raise `ModelError` for a value that no training can be run with"
     for name, allowed in (('architecture', tuple(MODELS)), ('optimizer', OPTIMIZERS), ('schedule', SCHEDULES), ('labels', ('soft', 'hard')), ('precision', PRECISIONS)):
         if (value := getattr(config, name)) not in allowed: raise ModelError(f"{name} {value!r} is unknown: expected {', '.join(allowed)}")
+    if isinstance(config.teachers, str): raise ModelError(f"teachers is {config.teachers!r}; it has to be a tuple of names, such as ({config.teachers!r},)")
     for name in ('epochs', 'batch_size', 'learning_rate', 'patience', 'plateau'):
         if not (value := getattr(config, name)) > 0: raise ModelError(f"{name} is {value}; it has to be above 0")
     for name in ('mixup', 'weight_decay'):
@@ -343,7 +344,7 @@ def _fit(model, data: TrainingData, config: TrainingConfig, callbacks, first_epo
 def missing_models(config: TrainingConfig, # start, teachers
                    about: dict, # of the `TrainingData`
                   ) -> list: # names
-    "What this training builds on, step by step, and is not there yet, in the order of training; raises `ModelError` where one that is there learned from other data: it may know the test images"
+    "The models that this training needs, directly or through others, and that are missing, in the order to train them; raises `ModelError` where one that is there learned from other data: it may know the test images"
     names = [name for name in (config.start, *config.teachers) if name]
     for name in filter(model_dirs().get, names):
         learned = load_card(name)[0].get('data', {})
@@ -438,7 +439,7 @@ def read_history(history: pd.DataFrame, # from `train`
         return text + f"Overfitting: training is {where}{(' and' if gap > 0 else ', but') + ' the validation loss rises' if rising else ''}."
     annealed = history.learning_rate.iloc[-1] < .05 * history.learning_rate.max()       # then the last epochs are the best by design
     if best.epoch >= len(history) - 2 and not annealed: return text + "Underfitting: the best epoch is at the end, so longer training may help."
-    if gap < -5: return text + f"Training is {-gap:.1f} points behind: changed images and dropout make it the harder task."
+    if gap < -5: return text + f"Training is {-gap:.1f} points behind: changed images, dropout, or weights that still improve within an epoch may be why."
     return text + "Neither clear over- nor underfitting: the accuracies are within five points."
 
 def read_speed(history: pd.DataFrame, # from `train`
@@ -454,8 +455,8 @@ def plot_history(history: pd.DataFrame, # from `train`
     best = history.val_accuracy.idxmax()
     for ax, what, unit in zip(axes, ('loss', 'accuracy'), ('cross-entropy, nats', 'share of images')):
         ax.plot(history.epoch + 1, history[what], color='#7F7F7F', label='training')
-        ax.plot(history.epoch + 1, history[f'val_{what}'], color='#0072B2', label='validation')
-        ax.axvline(best + 1, color='#D55E00', lw=1, ls=':', label='kept epoch')
+        ax.plot(history.epoch + 1, history[f'val_{what}'], color='#26456E', label='validation')
+        ax.axvline(best + 1, color='#8A6D3B', lw=1, ls=':', label='kept epoch')
         ax.set(xlabel='epoch', ylabel=f'{what} ({unit})')
         ax.spines[['top', 'right']].set_visible(False)
     axes[0].legend(frameon=False)

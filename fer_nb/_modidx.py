@@ -251,6 +251,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                                   'fer_nb.inference.MTCNN.__init__': ('inference.html#mtcnn.__init__', 'fer_nb/inference.py'),
                                   'fer_nb.inference.Recognition': ('inference.html#recognition', 'fer_nb/inference.py'),
                                   'fer_nb.inference.Recognition.heatmap': ('inference.html#recognition.heatmap', 'fer_nb/inference.py'),
+                                  'fer_nb.inference.Recognition.is_cut_out': ( 'inference.html#recognition.is_cut_out',
+                                                                               'fer_nb/inference.py'),
                                   'fer_nb.inference.Recognition.label': ('inference.html#recognition.label', 'fer_nb/inference.py'),
                                   'fer_nb.inference.Recognizer': ('inference.html#recognizer', 'fer_nb/inference.py'),
                                   'fer_nb.inference.Recognizer.__init__': ('inference.html#recognizer.__init__', 'fer_nb/inference.py'),

@@ -20,13 +20,14 @@ app = typer.Typer(name='fer_nb', add_completion=False, rich_markup_mode='markdow
 _state = {'debug': False}
 
 @contextmanager
-def one_line_errors():
+def one_line_errors(goes_on: bool = False, # whether the same command goes on where it was interrupted
+                   ):
     "Turn exceptions into one line on standard error and an exit code; with `--debug`, let them pass"
     def leave(message, code):
         print(f'fer_nb: {message}', file=sys.stderr)
         raise typer.Exit(code)
     try: yield
-    except KeyboardInterrupt: leave('interrupted. What was done so far is kept: the same command goes on from there', 130)
+    except KeyboardInterrupt: leave('interrupted' + ('. What was done so far is kept: the same command goes on from there' if goes_on else ': the same command begins anew'), 130)
     except (typer.Exit, typer.Abort): raise
     except Exception as e:
         if _state['debug']: raise
@@ -53,10 +54,10 @@ def prepare(source: Annotated[Optional[str], typer.Option(help="'synthetic' (dra
             votes: Annotated[str, typer.Option(help="Where the annotators' votes come from: a path to fer2013new.csv, 'download', 'none', or "
                                                     "'auto' (the source's own; downloaded for Kaggle).")] = 'auto',
             policy: Annotated[str, typer.Option(help="What to do with faulty rows: 'repair' or 'drop'.")] = 'repair',
-            noise: Annotated[float, typer.Option(help="Share of rows whose labels are corrupted on purpose, to score the cleaning.")] = .02,
-            seed: Annotated[int, typer.Option(help='Of the corruption.')] = 42):
+            noise: Annotated[float, typer.Option(help="Share of rows whose labels are damaged on purpose, in a copy of the table, to score the cleaning; 0 for none.")] = .02,
+            seed: Annotated[int, typer.Option(help='Seed of the corruption.')] = 42):
     "Get images and votes, inject label errors, clean, and find duplicates: fills `data/raw`."
-    with one_line_errors():
+    with one_line_errors(goes_on=True):
         from fer_nb.acquisition import acquire
         from fer_nb.cleaning import clean_dataset
         from fer_nb.core import DataError, raw_dir, read_json, read_table
@@ -101,25 +102,25 @@ def eda(output: Annotated[Optional[str], typer.Option(help='Folder for the figur
 _SETTINGS = 'Settings'
 
 @app.command()
-def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline', 'final', one of its teachers 'teacher1', 'teacher2', 'teacher3' and 'teacher4', or a rival: 'sturdier', 'wider', 'mixed', 'unmixed', 'longer', 'distilled', 'wide', 'again', 'matched', 'unblended' and 'sturdy'.")] = 'baseline',
+def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline', 'final', one of its teachers 'teacher1', 'teacher2', 'teacher3' and 'teacher4', or a rival: 'sturdier', 'wider', 'mixed', 'unmixed', 'longer', 'distilled', 'wide', 'again', 'matched', 'unblended', 'sturdy', 'prolonged' and 'balanced'.")] = 'baseline',
           name: Annotated[Optional[str], typer.Option(help="Folder in models/; default the recipe's name.")] = None,
-          epochs: Annotated[Optional[int], typer.Option(help='At most.', rich_help_panel=_SETTINGS)] = None,
+          epochs: Annotated[Optional[int], typer.Option(help="Epochs at most; default the recipe's.", rich_help_panel=_SETTINGS)] = None,
           batch_size: Annotated[Optional[int], typer.Option(help='Images a step.', rich_help_panel=_SETTINGS)] = None,
           optimizer: Annotated[Optional[str], typer.Option(help="'adam', 'sgd' or 'muon'.", rich_help_panel=_SETTINGS)] = None,
-          learning_rate: Annotated[Optional[float], typer.Option(help='At the start, or after warming up.', rich_help_panel=_SETTINGS)] = None,
-          schedule: Annotated[Optional[str], typer.Option(help="Of the learning rate: 'plateau' (may stop early) or 'cosine'.", rich_help_panel=_SETTINGS)] = None,
+          learning_rate: Annotated[Optional[float], typer.Option(help='Learning rate at the start, or after warming up.', rich_help_panel=_SETTINGS)] = None,
+          schedule: Annotated[Optional[str], typer.Option(help="Schedule of the learning rate: 'plateau' (may stop early) or 'cosine'.", rich_help_panel=_SETTINGS)] = None,
           dropout: Annotated[Optional[float], typer.Option(help='Share dropped, 0 to 1.', rich_help_panel=_SETTINGS)] = None,
           labels: Annotated[Optional[str], typer.Option(help="'soft' (vote shares) or 'hard' (one label).", rich_help_panel=_SETTINGS)] = None,
           class_weighted: Annotated[Optional[bool], typer.Option('--class-weighted', help='Rare classes count more.', rich_help_panel=_SETTINGS)] = None,
-          split: Annotated[Optional[str], typer.Option(help="'official', 'stratified' (leaks) or 'grouped'.", rich_help_panel=_SETTINGS)] = None,
+          split: Annotated[Optional[str], typer.Option(help="'official', 'stratified' (copies of a face on both sides: leaks) or 'grouped' (copies kept together).", rich_help_panel=_SETTINGS)] = None,
           patience: Annotated[Optional[int], typer.Option(help='Epochs without improvement before stopping.', rich_help_panel=_SETTINGS)] = None,
           precision: Annotated[Optional[str], typer.Option(help="'float32', 'mixed_float16' or 'mixed_bfloat16'.", rich_help_panel=_SETTINGS)] = None,
-          seed: Annotated[Optional[int], typer.Option(help='Of weights, order, augmentation, dropout.', rich_help_panel=_SETTINGS)] = None,
+          seed: Annotated[Optional[int], typer.Option(help='Seed of weights, order, augmentation, dropout.', rich_help_panel=_SETTINGS)] = None,
           restart: Annotated[bool, typer.Option('--restart', help='Begin anew; in the end, replace the model of that name.')] = False):
     "Train a network on the prepared data, and before it those that it learns from, where they are missing. Interrupted, the same command goes on."
     settings = {k: v for k, v in dict(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate, schedule=schedule, labels=labels, split=split,
                 class_weighted=class_weighted, patience=patience, precision=precision, seed=seed).items() if v is not None}
-    with one_line_errors():
+    with one_line_errors(goes_on=True):
         from fer_nb import training
         config, name = training.recipe(recipe), name or recipe
         if dropout is not None: settings['model'] = config.model | {'dropout': dropout}
@@ -137,11 +138,11 @@ def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline',
 # %% ../nbs/11_cli.ipynb #56dcd2d2
 @app.command()
 def tune(recipe: Annotated[str, typer.Argument(help="Whose settings to start from: a recipe without teachers, such as 'baseline' or 'mixed'.")] = 'baseline',
-         trials: Annotated[int, typer.Option(help='How many in all; earlier ones count.')] = 20,
-         epochs: Annotated[int, typer.Option(help='Of each trial, at most.')] = 6,
-         seed: Annotated[int, typer.Option(help='Of the proposals.')] = 42):
+         trials: Annotated[int, typer.Option(help='Trials in all; earlier ones count.')] = 20,
+         epochs: Annotated[int, typer.Option(help='Epochs of each trial, at most.')] = 6,
+         seed: Annotated[int, typer.Option(help='Seed of the proposals.')] = 42):
     "Search learning rate, optimizer and dropout; several processes may run this at once."
-    with one_line_errors():
+    with one_line_errors(goes_on=True):
         from fer_nb import training
         table = training.tune(replace(training.recipe(recipe), epochs=epochs, seed=seed), trials)
         print_table(table.round({'val_accuracy': 4, 'learning_rate': 5, 'dropout': 3}), f'{len(table)} trials, best first')
@@ -151,7 +152,7 @@ def tune(recipe: Annotated[str, typer.Argument(help="Whose settings to start fro
 
 # %% ../nbs/11_cli.ipynb #fb8b9ab3
 @app.command()
-def evaluate(names: Annotated[Optional[list[str]], typer.Argument(help='Models to evaluate; several are compared as well.')] = None,
+def evaluate(names: Annotated[Optional[list[str]], typer.Argument(help='Models to evaluate, by name (`fer_nb models` lists them); default baseline. Several are compared as well.')] = None,
              split: Annotated[str, typer.Option(help="'test', or 'validation' to leave the test images unseen.")] = 'test'):
     "Measure a trained model on validation and test images: metrics with intervals, figures, calibration."
     with one_line_errors():
@@ -166,8 +167,8 @@ def evaluate(names: Annotated[Optional[list[str]], typer.Argument(help='Models t
                 rows.index = rows.index.str.removeprefix(f'{protocol} ')
                 print_table(rows.T.rename_axis('').reset_index(), f'{protocol}, {evaluation.PROTOCOLS[protocol]}')
             for what, why in result['skipped'].items(): print(f"Left out: {what}: {why}")
-            print('twins: test images that stand in the training folder, too, pixel for pixel')
             print(f"Plots and tables: {evaluation.models_dir()/name/'evaluation'}")
+        if split == 'test': print('Without twins: without the test images that stand in the training folder, too, pixel for pixel')
         if len(names) > 1: _compare(evaluation, names, split)
 
 def _compare(evaluation, names, split):
@@ -191,17 +192,17 @@ def export(names: Annotated[Optional[list[str]], typer.Argument(help='Trained mo
 # %% ../nbs/11_cli.ipynb #a899839e
 @app.command()
 def predict(paths: Annotated[list[str], typer.Argument(help="Pictures, videos, folders, and patterns such as 'photos/*.jpg'.", show_default=False)],
-            output: Annotated[Optional[str], typer.Option(help='Table to write: .csv, .jsonl or .parquet. Without it: the first faces on the screen.')] = None,
-            model: Annotated[str, typer.Option(help='The model that looks.')] = 'final',
+            output: Annotated[Optional[str], typer.Option(help="Table to write: .csv, .jsonl or .parquet. Without it: the first faces on the screen, and videos' plots in results/over_time.")] = None,
+            model: Annotated[str, typer.Option(help='Name of a model, as `fer_nb models` lists them.')] = 'final',
             whole: Annotated[bool, typer.Option('--whole', help='Take a picture for a face where none is found in it.')] = False,
             annotate: Annotated[Optional[str], typer.Option(help='Folder for copies with boxes, labels and heat maps.')] = None):
     "Recognise every face in pictures and videos: a row each. With `--output`, an interrupted command goes on."
-    with one_line_errors():
+    with one_line_errors(goes_on=True):
         from fer_nb import prediction
         try: found = prediction.predict(paths, output, model, whole, annotate)
         except KeyboardInterrupt:
             if output: raise
-            print('fer_nb: interrupted. Nothing is kept: with --output, the command could go on from here', file=sys.stderr)
+            print('fer_nb: interrupted, and no table is kept: with --output, the command could go on from here', file=sys.stderr)
             raise typer.Exit(130)
         if not output: print(prediction.to_screen(found.faces))
         _print_prediction(found, output, annotate)
@@ -218,7 +219,7 @@ def _print_prediction(found, output, annotate):
 
 # %% ../nbs/11_cli.ipynb #1d4e8849
 @app.command()
-def dashboard(port: Annotated[int, typer.Option(help='Where it listens.')] = 8866,
+def dashboard(port: Annotated[int, typer.Option(help='Port to listen on.')] = 8866,
               ip: Annotated[str, typer.Option(help="Address to listen on; '0.0.0.0' lets other machines in.")] = '127.0.0.1',
               visitors: Annotated[int, typer.Option(help='How many pages may be open at a time; each takes over 200 MB.')] = 8,
               browser: Annotated[bool, typer.Option('--browser/--no-browser', help='Open the page here.')] = True):
@@ -236,7 +237,7 @@ def models():
         print_table(models_table())
 
 # %% ../nbs/11_cli.ipynb #3ee75aa6
-def _ask(question: str, default: str) -> str: return typer.prompt(question, default=default)
+def _ask(question: str, default: str) -> str: return typer.prompt(question, default=default, show_default=bool(default))
 
 def _menu_prepare():
     source = _ask('Source (synthetic, kaggle, or a path; nothing: the images that are there, else synthetic)', '')
@@ -261,7 +262,8 @@ def demo(picture: str, # path; '' draws a face
         drawn = rng.choice(EMOTIONS)
         found = Recognizer.from_pretrained(name).recognize(picture or sample_face(drawn, rng)[0], whole=True)
         for number, o in enumerate(found, 1):
-            what = f'face {number}' if o.face else 'no face found, the whole picture taken for one' if picture else f'a face drawn as {drawn}'
+            what = (f'face {number}' if o.face else f'a face drawn as {drawn}' if not picture else 'a face that is cut out already' if o.is_cut_out
+                    else 'no face found, the whole picture taken for one')
             print(f"{name}, {what}:")
             for i in np.argsort(-o.probabilities): print(f"{EMOTIONS[i]:>9} {percent(o.probabilities[i]):>4} {'█' * round(40 * o.probabilities[i])}")
 

@@ -213,7 +213,7 @@ class InKeras:
 @dataclass(frozen=True)
 class Recognition:
     "One face of a picture and what the network makes of it"
-    face: Face | None           # None: no face was found, the whole picture was taken for one
+    face: Face | None           # None: the whole picture was taken for one
     matrix: np.ndarray          # float64 (2, 3), from `face_frame`
     pixels: np.ndarray          # float32 (48, 48, 1), 0–1: what the network saw
     probabilities: np.ndarray   # float32 (8,), calibrated, in the order of `EMOTIONS`
@@ -223,6 +223,11 @@ class Recognition:
     def label(self) -> str: # one of `EMOTIONS`
         "The likeliest emotion"
         return EMOTIONS[int(self.probabilities.argmax())]
+
+    @property
+    def is_cut_out(self) -> bool:
+        "Whether the picture has a face's 48 × 48 pixels, so that none was looked for in it"
+        return self.face is None and np.array_equal(self.matrix, np.eye(2, 3))
 
     def heatmap(self, emotion: str | None = None, # None: the likeliest
                ) -> np.ndarray: # float32 (48, 48), 0–1, over `pixels`
@@ -306,7 +311,7 @@ def annotate(picture, # uint8 (h, w, 3), RGB, from `read_rgb`
              heat: bool = True, # with heat maps
              emotion: str | None = None, # whose heat maps; None: each face's likeliest
             ) -> np.ndarray: # uint8 (h, w, 3)
-    "The picture with each face framed, numbered and named; a picture taken for a face as a whole has a question mark"
+    "The picture with each face framed, numbered and named; a picture in which no face was found, so that it was taken for one as a whole, has a question mark"
     canvas = np.array(picture)
     if heat:
         for o in found: _lay_heat(canvas, o.matrix, o.heatmap(emotion))
@@ -316,7 +321,7 @@ def annotate(picture, # uint8 (h, w, 3), RGB, from `read_rgb`
     for i, o in enumerate(found, 1):
         corners, color = _corners(o.matrix), EMOTION_COLORS[o.label]
         draw.line([tuple(p) for p in (*corners, *corners[:2])], fill=color, width=max(2, size//6))
-        text = f"{i}{'' if o.face else '?'}  {o.label} {percent(o.probabilities.max())}"
+        text = f"{i}{'' if o.face or o.is_cut_out else '?'}  {o.label} {percent(o.probabilities.max())}"
         x, y = np.clip(corners[corners.sum(axis=1).argmin()] - [0, 1.4*size], 0, [max(0, image.width - draw.textlength(text, font) - size/2), image.height])
         draw.rectangle((x, y, x + draw.textlength(text, font) + size/2, y + 1.4*size), fill=color)
         draw.text((x + size/4, y + .1*size), text, fill=_ink(color), font=font)

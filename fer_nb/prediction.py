@@ -314,7 +314,7 @@ def _write_plots(videos, folder): # source -> rows
 
 # %% ../nbs/09b_prediction.ipynb #46724e4d
 def predict(paths, # files, folders and patterns
-            output=None, # CSV, JSON lines or Parquet to write; None: nothing is kept, nor can a run go on
+            output=None, # CSV, JSON lines or Parquet to write; None: no table is kept, nor can a run go on; plots of videos go to `results/over_time`
             model='final', # a model's name, or its folder as a `Path`
             whole: bool = False, # take a picture for a face where none is found in it
             annotated=None, # folder for copies with boxes, labels and heat maps

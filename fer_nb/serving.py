@@ -30,8 +30,8 @@ class DashboardHandler(TornadoVoilaHandler):
         super().initialize(**kwargs)
         self.visitors = visitors
 
-    def ready(self) -> set:
-        "Numbers of the kernels that nobody uses yet"
+    def ready(self) -> set: # of str
+        "Ids of the kernels that nobody uses yet"
         return {task.result()['kernel_id'] for pool in self.kernel_manager._pools.values() for task in pool if task.done() and not task.exception()}
 
     def is_full(self) -> bool:
@@ -103,6 +103,6 @@ def serve(ip: str = '127.0.0.1', # address to listen on; '0.0.0.0' for all of th
     os.environ['JUPYTER_PATH'] = os.pathsep.join([templates, *filter(None, [os.environ.get('JUPYTER_PATH')])])
     server = DashboardServer(config=_config(ip, port, visitors, open_browser, absence, dashboard_notebook()), log_level='WARN')
     server.initialize([])
-    print(f"Dashboard: http://{'localhost' if ip in ('127.0.0.1', '0.0.0.0', '::') else ip}:{port} (Ctrl-C ends it)", flush=True)
+    print(f"Dashboard: http://{'localhost' if ip in ('127.0.0.1', '0.0.0.0', '::') else f'[{ip}]' if ':' in ip else ip}:{port} (Ctrl-C ends it)", flush=True)
     if ip not in ('127.0.0.1', 'localhost', '::1'): print("Others can reach it. Browsers give the camera to https pages only: put a proxy with a certificate before it.", flush=True)
     server.start()

@@ -150,8 +150,9 @@ def answer_html(found, # a `Recognition`
     "The answer for one face in words: the likeliest emotion, how sure, what else it could be"
     likely, p = likely_emotions(found.probabilities), dict(zip(EMOTIONS, found.probabilities))
     others = ', '.join(f'{name} {html.escape(percent(p[name]))}' for name in likely[1:])
-    doubt = f"It could also be {others}. Together with {found.label} that is nine tenths of the probability." if others else "The model finds nothing else likely."
-    if not found.face: doubt += " No face was found, so the whole picture was taken for one."
+    doubt = f"It could also be {others}. Together with {found.label} that is {html.escape(percent(sum(p[o] for o in likely)))} of the probability." if others else "The model finds nothing else likely."
+    if found.is_cut_out: doubt += " The picture has 48 × 48 pixels, so it was taken for a face that is cut out already."
+    elif not found.face: doubt += " No face was found, so the whole picture was taken for one."
     return (f'<p class="fer-answer"><span class="fer-swatch" style="background:{EMOTION_COLORS[found.label]}"></span>{found.label}, {html.escape(percent(p[found.label]))}</p>'
             f'<p class="fer-quiet">{doubt}</p>')
 

@@ -14,6 +14,7 @@ def slow_replace(*args): time.sleep(.01); replace(*args)
 os.replace = slow_replace
 '''
 INTERRUPTED = ['fer_nb: interrupted. What was done so far is kept: the same command goes on from there']
+BROKEN_OFF = ['fer_nb: interrupted: the same command begins anew']
 
 
 def wait_for(condition, process, seconds=60):
@@ -57,7 +58,7 @@ sys.meta_path.insert(0, Interrupter())
 @pytest.mark.parametrize('module', ['fer_nb.core', 'pandas', 'keras.src.models.sequential'])
 def test_interrupted_while_loading_libraries_says_one_line(fer_nb, home, sabotage, module):
     ended = fer_nb('models', home=home, env=sabotage(interrupt_at(module)))
-    assert (ended.code, ended.err.splitlines()) == (130, INTERRUPTED)
+    assert (ended.code, ended.err.splitlines()) == (130, BROKEN_OFF)
 
 
 def test_interrupted_while_cleaning_keeps_the_tables(fer_nb, prepared_home, sabotage):

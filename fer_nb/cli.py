@@ -56,7 +56,7 @@ def prepare(source: Annotated[Optional[str], typer.Option(help="'synthetic' (dra
             policy: Annotated[str, typer.Option(help="What to do with faulty rows: 'repair' or 'drop'.")] = 'repair',
             noise: Annotated[float, typer.Option(help="Share of rows whose labels are damaged on purpose, in a copy of the table, to score the cleaning; 0 for none.")] = .02,
             seed: Annotated[int, typer.Option(help='Seed of the corruption.')] = 42):
-    "Get images and votes, inject label errors, clean, and find duplicates: fills `data/raw`."
+    "Get images and votes, damage some labels in a copy of the table, clean, and find duplicates: fills `data/raw`."
     with one_line_errors(goes_on=True):
         from fer_nb.acquisition import acquire
         from fer_nb.cleaning import clean_dataset

@@ -132,6 +132,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                              'fer_nb.core.ModelError': ('core.html#modelerror', 'fer_nb/core.py'),
                              'fer_nb.core.StorageError': ('core.html#storageerror', 'fer_nb/core.py'),
                              'fer_nb.core.UnsafeArchiveError': ('core.html#unsafearchiveerror', 'fer_nb/core.py'),
+                             'fer_nb.core.as_list': ('core.html#as_list', 'fer_nb/core.py'),
                              'fer_nb.core.atomic_write': ('core.html#atomic_write', 'fer_nb/core.py'),
                              'fer_nb.core.canonical_emotion': ('core.html#canonical_emotion', 'fer_nb/core.py'),
                              'fer_nb.core.check_card': ('core.html#check_card', 'fer_nb/core.py'),

@@ -90,11 +90,12 @@ def _is_pinned(path) -> bool:
 
 def download_votes(path=None, # where to keep the file; default `data/fer2013new.csv`
                    wait: float=2, # seconds before the second try; twice as many before each further one
+                   needed: bool=False, # whether the source is of no use without votes
                   ) -> Path:
     "FERPlus's vote file, fetched once and checked against `VOTES_SHA256`; raises `DownloadError`"
     path = Path(path or home()/'data'/'fer2013new.csv')
     if path.exists() and _is_pinned(path): return path
-    remedy = "Download fer2013new.csv by hand and give its path as --votes, or go on without votes: --votes none"
+    remedy = "Download fer2013new.csv by hand and give its path as --votes" + ("" if needed else ", or go on without votes: --votes none")
     content = _download(VOTES_URL, wait, remedy)
     with atomic_write(path, 'wb') as f:
         f.write(content)
@@ -533,7 +534,7 @@ def _write_votes(faces, path):
 
 # %% ../nbs/01_acquisition.ipynb #598423a1
 def acquire(source='synthetic', # 'synthetic', 'kaggle', a folder or zip of the release, or Kaggle's `fer2013.csv`
-            votes='auto', # a vote file; 'download'; 'none' to use no other than those that come with the source; 'auto': these, else 'download' for Kaggle and `fer2013.csv`
+            votes='auto', # a vote file; 'download'; 'none' to use no other than those that come with the source; 'auto': 'download' for Kaggle and for a `fer2013.csv` without, else these
             folder=None, # flat folder to fill; default `data/raw`
            ) -> pd.DataFrame: # the rows of `dataset.csv`
     "Bring a source's images and votes into `data/raw` and return its table"
@@ -543,10 +544,11 @@ def acquire(source='synthetic', # 'synthetic', 'kaggle', a folder or zip of the 
     if source == 'synthetic': return import_release(make_release(home()/'data'/'synthetic'), folder, votes)
     if source == 'kaggle': return import_release(download_release(), folder, votes)
     if source.lower().endswith('.csv'):
+        if not Path(source).exists(): raise DataError(f"{source} is not there: give Kaggle's fer2013.csv")
         beside = Path(source).with_name('fer2013new.csv')
         if beside.exists(): votes = votes or beside
         elif wanted == 'none': raise DataError(f"{source} needs FERPlus's votes, which name and label its rows: put fer2013new.csv beside it, or give its path as --votes")
-        return import_fer2013(source, votes or download_votes(), folder)
+        return import_fer2013(source, votes or download_votes(needed=True), folder)
     return import_release(source, folder, votes)
 
 def synthetic_dataset(folder, # where to put it

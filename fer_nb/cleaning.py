@@ -23,7 +23,7 @@ from rapidfuzz.distance import OSA
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .core import (EMOTION_ALIASES, EMOTIONS, IMAGE_SIZE, SPLITS, VOTE_COLUMNS, DataError, ImageError, canonical_emotion, progress, raw_dir,
+from .core import (BROWN, EMOTION_ALIASES, EMOTIONS, IMAGE_SIZE, NAVY, SPLITS, VOTE_COLUMNS, DataError, ImageError, canonical_emotion, progress, raw_dir,
                          read_table, write_table)
 
 # %% ../nbs/02_cleaning.ipynb #14f4181b
@@ -152,7 +152,7 @@ def clean_labels(noisy: pd.DataFrame, # filename, label, label_id, …; any cell
     return Cleaning(table[~faulty], repaired.astype(str), table[lost].assign(stage='label', kind=kind[lost], reason=reason[lost]))
 
 # %% ../nbs/02_cleaning.ipynb #ffbd203c
-OUTCOMES = {'repaired': '#26456E', 'repaired wrongly': '#111111', 'rejected': '#BFC6CE', 'missed': '#8A6D3B'}   # and their colours
+OUTCOMES = {'repaired': NAVY, 'repaired wrongly': '#111111', 'rejected': '#BFC6CE', 'missed': BROWN}   # and their colours
 
 def noise_outcomes(cleaning: Cleaning, # from `clean_labels`
                    ledger: pd.DataFrame, # from `inject_noise`
@@ -256,9 +256,9 @@ def count_duplicates(duplicates: pd.DataFrame, # from `find_duplicates`
 
 # %% ../nbs/02_cleaning.ipynb #78ac57f3
 def plot_twins(df: pd.DataFrame, # all rows, with their split
-                    duplicates: pd.DataFrame, # from `find_duplicates`
-                    title: str = 'Images whose pixels occur twice', # the finding
-                   ) -> plt.Figure:
+               duplicates: pd.DataFrame, # from `find_duplicates`
+               title: str = 'Images whose pixels occur twice', # the finding
+              ) -> plt.Figure:
     "A figure: the share of each split that has a pixel-identical twin in the same or in another split"
     splits = ['train', 'validation', 'test']
     sizes = df.split.value_counts().reindex(splits, fill_value=0).clip(lower=1)
@@ -266,10 +266,10 @@ def plot_twins(df: pd.DataFrame, # all rows, with their split
               for label, across in (('a twin in another split', True), ('only in its own split', False))}
     fig, ax = plt.subplots(figsize=(6, 2.4), layout='constrained')
     left = np.zeros(len(splits))
-    for (label, count), color in zip(counts.items(), ('#26456E', '#BFC6CE')):
+    for (label, count), color in zip(counts.items(), (NAVY, '#BFC6CE')):
         share = (100 * count / sizes).to_numpy()
         ax.bar_label(ax.barh(splits, share, left=left, color=color, label=label), [f'{n:,}' if n else '' for n in count],
-                     label_type='center', color='white' if color == '#26456E' else 'black', fontsize=9)
+                     label_type='center', color='white' if color == NAVY else 'black', fontsize=9)
         left += share
     ax.set(title=title, xlabel='share of the split (%); numbers: images')
     ax.invert_yaxis(); ax.spines[['top', 'right']].set_visible(False)

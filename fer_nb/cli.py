@@ -19,15 +19,17 @@ app = typer.Typer(name='fer_nb', add_completion=False, rich_markup_mode='markdow
                   context_settings={'help_option_names': ['-h', '--help']})
 _state = {'debug': False}
 
+_GOES_ON = 'What was done so far is kept: the same command goes on from there'
+
 @contextmanager
-def one_line_errors(goes_on: bool = False, # whether the same command goes on where it was interrupted
+def one_line_errors(interrupted: str = 'The same command begins anew', # what Ctrl-C means for the work done so far
                    ):
     "Turn exceptions into one line on standard error and an exit code; with `--debug`, let them pass"
     def leave(message, code):
         print(f'fer_nb: {message}', file=sys.stderr)
         raise typer.Exit(code)
     try: yield
-    except KeyboardInterrupt: leave('interrupted' + ('. What was done so far is kept: the same command goes on from there' if goes_on else ': the same command begins anew'), 130)
+    except KeyboardInterrupt: leave(f'interrupted. {interrupted}', 130)
     except (typer.Exit, typer.Abort): raise
     except Exception as e:
         if _state['debug']: raise
@@ -52,12 +54,12 @@ def print_table(df, # rows to show
 def prepare(source: Annotated[Optional[str], typer.Option(help="'synthetic' (drawn faces), 'kaggle' (download), a folder or zip of the release, or "
                                   "Kaggle's fer2013.csv. Without it: what data/raw holds already, else synthetic.")] = None,
             votes: Annotated[str, typer.Option(help="Where the annotators' votes come from: a path to fer2013new.csv, 'download', 'none', or "
-                                                    "'auto' (the source's own; downloaded for Kaggle).")] = 'auto',
+                                                    "'auto' (what lies with the source; downloaded for Kaggle and for a fer2013.csv without).")] = 'auto',
             policy: Annotated[str, typer.Option(help="What to do with faulty rows: 'repair' or 'drop'.")] = 'repair',
             noise: Annotated[float, typer.Option(help="Share of rows whose labels are damaged on purpose, in a copy of the table, to score the cleaning; 0 for none.")] = .02,
-            seed: Annotated[int, typer.Option(help='Seed of the corruption.')] = 42):
+            seed: Annotated[int, typer.Option(help='Seed of the damage.')] = 42):
     "Get images and votes, damage some labels in a copy of the table, clean, and find duplicates: fills `data/raw`."
-    with one_line_errors(goes_on=True):
+    with one_line_errors(_GOES_ON):
         from fer_nb.acquisition import acquire
         from fer_nb.cleaning import clean_dataset
         from fer_nb.core import DataError, raw_dir, read_json, read_table
@@ -82,7 +84,7 @@ def _counts(images): return ' / '.join(f"{n:,} {split}" for split, n in images.s
 def _print_cleaning(found: dict, policy: str):
     "What cleaning found, in a few lines"
     share = lambda o: '–' if o is None else f'{o:.3f}'
-    print(f"Labels: {found['injected']:,} rows corrupted on purpose, to score the cleaning; {found['repaired']:,} repaired, "
+    print(f"Labels: {found['injected']:,} rows damaged on purpose, to score the cleaning; {found['repaired']:,} repaired, "
           f"{sum(found['rejected'].values()):,} rejected (policy {policy}); precision {share(found['precision'])}, recall {share(found['recall'])}, repairs right {share(found['repair_accuracy'])}")
     problems = ', '.join(f'{n:,} {what}' for what, n in found['image_problems'].items()) or 'no unreadable, blank or wrongly sized one'
     twins, near = found['duplicates'], found['near_duplicates']
@@ -102,7 +104,7 @@ def eda(output: Annotated[Optional[str], typer.Option(help='Folder for the figur
 _SETTINGS = 'Settings'
 
 @app.command()
-def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline', 'final', one of its teachers 'teacher1', 'teacher2', 'teacher3' and 'teacher4', or a rival: 'sturdier', 'wider', 'mixed', 'unmixed', 'longer', 'distilled', 'wide', 'again', 'matched', 'unblended', 'sturdy', 'prolonged' and 'balanced'.")] = 'baseline',
+def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline', 'final', one of its teachers 'teacher1', 'teacher2', 'teacher3' and 'teacher4', a rival: 'sturdier', 'wider', 'mixed', 'unmixed', 'longer', 'distilled', 'wide', 'again', 'matched', 'unblended' and 'sturdy', or, going on from 'final', 'prolonged' and 'balanced'.")] = 'baseline',
           name: Annotated[Optional[str], typer.Option(help="Folder in models/; default the recipe's name.")] = None,
           epochs: Annotated[Optional[int], typer.Option(help="Epochs at most; default the recipe's.", rich_help_panel=_SETTINGS)] = None,
           batch_size: Annotated[Optional[int], typer.Option(help='Images a step.', rich_help_panel=_SETTINGS)] = None,
@@ -120,7 +122,7 @@ def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline',
     "Train a network on the prepared data, and before it those that it learns from, where they are missing. Interrupted, the same command goes on."
     settings = {k: v for k, v in dict(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate, schedule=schedule, labels=labels, split=split,
                 class_weighted=class_weighted, patience=patience, precision=precision, seed=seed).items() if v is not None}
-    with one_line_errors(goes_on=True):
+    with one_line_errors(_GOES_ON if not restart else 'What was done so far is kept: the same command without --restart goes on from there'):
         from fer_nb import training
         config, name = training.recipe(recipe), name or recipe
         if dropout is not None: settings['model'] = config.model | {'dropout': dropout}
@@ -142,7 +144,7 @@ def tune(recipe: Annotated[str, typer.Argument(help="Whose settings to start fro
          epochs: Annotated[int, typer.Option(help='Epochs of each trial, at most.')] = 6,
          seed: Annotated[int, typer.Option(help='Seed of the proposals.')] = 42):
     "Search learning rate, optimizer and dropout; several processes may run this at once."
-    with one_line_errors(goes_on=True):
+    with one_line_errors(_GOES_ON):
         from fer_nb import training
         table = training.tune(replace(training.recipe(recipe), epochs=epochs, seed=seed), trials)
         print_table(table.round({'val_accuracy': 4, 'learning_rate': 5, 'dropout': 3}), f'{len(table)} trials, best first')
@@ -197,13 +199,9 @@ def predict(paths: Annotated[list[str], typer.Argument(help="Pictures, videos, f
             whole: Annotated[bool, typer.Option('--whole', help='Take a picture for a face where none is found in it.')] = False,
             annotate: Annotated[Optional[str], typer.Option(help='Folder for copies with boxes, labels and heat maps.')] = None):
     "Recognise every face in pictures and videos: a row each. With `--output`, an interrupted command goes on."
-    with one_line_errors(goes_on=True):
+    with one_line_errors(_GOES_ON if output else 'No table is kept: with --output, the command could go on from here'):
         from fer_nb import prediction
-        try: found = prediction.predict(paths, output, model, whole, annotate)
-        except KeyboardInterrupt:
-            if output: raise
-            print('fer_nb: interrupted, and no table is kept: with --output, the command could go on from here', file=sys.stderr)
-            raise typer.Exit(130)
+        found = prediction.predict(paths, output, model, whole, annotate)
         if not output: print(prediction.to_screen(found.faces))
         _print_prediction(found, output, annotate)
         if found.problems: raise typer.Exit(1)
@@ -255,7 +253,7 @@ def demo(picture: str, # path; '' draws a face
     "Print what a trained model sees in each face of a picture, as bars; where none is found, in the whole of it"
     import numpy as np
     from fer_nb.core import EMOTIONS
-    with one_line_errors():
+    with one_line_errors('The demo writes nothing'):
         from fer_nb.acquisition import sample_face
         from fer_nb.inference import Recognizer, percent
         rng = np.random.default_rng()

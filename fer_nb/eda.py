@@ -26,7 +26,7 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from .cleaning import load_images, read_dataset
-from .core import (EMOTIONS, EMOTION_COLORS, SPLITS, VOTE_COLUMNS, DataError, atomic_write, progress, raw_dir, results_dir,
+from .core import (BROWN, EMOTIONS, EMOTION_COLORS, NAVY, SPLITS, VOTE_COLUMNS, DataError, atomic_write, progress, raw_dir, results_dir,
                          storage_errors)
 
 # %% ../nbs/03_eda.ipynb #585e4c4a
@@ -236,7 +236,7 @@ def plot_pixel_histogram(images: np.ndarray, # uint8 (n, 48, 48), 0–255
     fig, axes = _axes(1, 1, 3.2)
     styles = itertools.cycle(['-', '--', ':'])
     for name, share in shares.items():
-        color = EMOTION_COLORS.get(name, dict(zip(SPLITS, ('#000000', '#26456E', '#8A6D3B'))).get(name))
+        color = EMOTION_COLORS.get(name, dict(zip(SPLITS, ('#000000', NAVY, BROWN))).get(name))
         axes[0, 0].plot(100*share, color=color, linestyle=next(styles), linewidth=1.5, label=name)
     axes[0, 0].set(xlabel='grey level (0 black – 255 white)', ylabel='pixels (%)', xlim=(-2, 257), ylim=(0, None))
     axes[0, 0].legend(frameon=False, ncols=-(-len(names)//4))
@@ -373,13 +373,13 @@ def plot_duplicates(df: pd.DataFrame, # columns `pixel_hash`, `label`, `split`
     counts = pd.crosstab(groups['splits'], groups['conflict']).reindex(index=kinds, columns=[False, True], fill_value=0)
     fig, axes = _axes(1, 1, 3.2)
     ax = axes[0, 0]
-    colors = ['#26456E' if '+' not in kind else '#8A6D3B' for kind in kinds]
+    colors = [NAVY if '+' not in kind else BROWN for kind in kinds]
     ax.barh(kinds, counts[False], color=colors)
     bars = ax.barh(kinds, counts[True], left=counts[False], color=colors, alpha=.55, hatch='////', edgecolor='white')
     ax.bar_label(bars, [f'{row.sum():,} ({row[True]:,} in conflict)' for _, row in counts.iterrows()], padding=3, fontsize=8)
     ax.set(xlabel='groups of identical images', xlim=(0, max(counts.sum(axis=1).max(), 1)*1.3))
     ax.invert_yaxis()
-    ax.legend(handles=[Patch(color='#26456E', label='within one split'), Patch(color='#8A6D3B', label='across splits'),
+    ax.legend(handles=[Patch(color=NAVY, label='within one split'), Patch(color=BROWN, label='across splits'),
                        Patch(facecolor='grey', alpha=.55, hatch='////', edgecolor='white', label='labels conflict')], frameon=False)
     leaked = groups.loc[groups['splits'].isin(kinds[3:]), 'test_images'].sum()
     return _finish(fig, f'{len(groups):,} groups of identical images, {groups["conflict"].sum():,} with conflicting labels; '

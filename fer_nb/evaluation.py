@@ -25,7 +25,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from .batches import evaluation_batches
 from .cleaning import load_images, read_dataset
-from .core import (EMOTION_COLORS, EMOTIONS, DataError, ModelError, atomic_write, model_dir, models_dir, raw_dir, read_json,
+from .core import (EMOTION_COLORS, EMOTIONS, NAVY, DataError, ModelError, as_list, atomic_write, model_dir, models_dir, raw_dir, read_json,
                          read_table, write_json, write_table)
 from .models import load_model, write_card
 from .preprocessing import data_fingerprint, majority, make_split, vote_counts
@@ -319,8 +319,8 @@ def _reliability_panel(top, bottom, probabilities, labels):
     table = reliability_bins(probabilities, labels)
     rates = [binomtest(round(row.accuracy*row.images), int(row.images)).proportion_ci(method='wilson') for row in table.itertuples()]
     top.plot([0, 1], [0, 1], color='.4', linestyle=':', linewidth=1)
-    top.vlines(table.confidence, [o.low for o in rates], [o.high for o in rates], color='#26456E', linewidth=1.2)
-    top.plot(table.confidence, table.accuracy, 'o', color='#26456E', markersize=5)
+    top.vlines(table.confidence, [o.low for o in rates], [o.high for o in rates], color=NAVY, linewidth=1.2)
+    top.plot(table.confidence, table.accuracy, 'o', color=NAVY, markersize=5)
     bottom.bar((table.index + .5)/_BINS, table.images/len(labels)*100, width=.9/_BINS, color='.6')
     top.set(xlim=(0, 1.01), ylim=(0, 1.01))
     top.set_title(f'ECE {100*expected_calibration_error(probabilities, labels):.1f} %', fontsize=10)
@@ -440,14 +440,14 @@ def read_predictions(name: str, # a model's name
     raise ModelError(f"model {name!r} has no predictions yet: run `fer_nb evaluate {name}`")
 
 # %% ../nbs/07_evaluation.ipynb #585137d4
-def compare(names, # models' names, mostly two or more; differences are to the first
+def compare(names, # models' names, or one; differences are to the first
             protocol: str = 'P1', # 'P1' or 'P2'
             subset: str = 'test', # one of `SUBSETS`
             seed: int = 42, # of the bootstrap; all models are drawn alike
             resamples: int = 1000, # of the images
            ) -> pd.DataFrame: # a row for each model: images; accuracy and difference (0–1) with _low, _high; only_this, only_first; p
     "Accuracy of several models on the same images, differences to the first (paired bootstrap) and exact McNemar p"
-    names = [names] if isinstance(names, str) else list(names)
+    names = as_list(names)
     picked = [select(read_predictions(name), protocol, subset).set_index('filename').sort_index() for name in names]
     first = picked[0]['target']
     for name, rows in zip(names, picked):

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from .cleaning import load_images, read_dataset
-from .core import IMAGE_SIZE, DataError, ModelError, progress, raw_dir, results_dir, write_table
+from .core import BROWN, IMAGE_SIZE, NAVY, DataError, ModelError, as_list, progress, raw_dir, results_dir, write_table
 from .evaluation import evaluation_rows, predict, select, titled
 from .models import load_model
 from .preprocessing import make_split
@@ -100,8 +100,7 @@ def robustness(names, # models, trained on the official split; or one
                seed: int = 42, # of the noise
               ) -> pd.DataFrame: # kind ('none' first), severity (0 for none), model, protocol, images, accuracy, low, high (0–1)
     "Accuracy under each corruption and severity with 95 % Wilson intervals, P2 where there are votes, else P1; also written to `results/robustness.csv`; raises `ModelError` for a model of another split"
-    folder, names = Path(data or raw_dir()), [names] if isinstance(names, str) else list(names)
-    models = {name: _official_only(name) for name in names}
+    folder, models = Path(data or raw_dir()), {name: _official_only(name) for name in as_list(names)}
     released = read_dataset(folder)
     rows = evaluation_rows(make_split(released), released)
     by = 'P2' if rows.majority[rows.split == split].ne('').any() else 'P1'
@@ -118,7 +117,7 @@ def robustness(names, # models, trained on the official split; or one
     return table
 
 # %% ../nbs/07d_robustness.ipynb #e705d8b6
-_MODEL_COLORS = ('#8A6D3B', '#26456E', '#111111')       # none is an emotion's
+_MODEL_COLORS = (BROWN, NAVY, '#111111')       # none is an emotion's
 
 def plot_robustness(table: pd.DataFrame, # from `robustness`
                    ) -> plt.Figure:

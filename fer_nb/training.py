@@ -22,7 +22,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from .batches import Augmentation, evaluation_batches, tf, training_batches
 from .cleaning import load_images, read_dataset
-from .core import (ModelError, atomic_write, load_card, model_dirs, models_dir, raw_dir, read_json, read_table, set_seed, storage_errors,
+from .core import (BROWN, NAVY, ModelError, atomic_write, load_card, model_dirs, models_dir, raw_dir, read_json, read_table, set_seed, storage_errors,
                          write_json, write_table)
 from .models import (MODELS, build_model, keras, load_model, load_network, make_card, save_model, save_network,
                            with_fused_normalization)
@@ -455,8 +455,8 @@ def plot_history(history: pd.DataFrame, # from `train`
     best = history.val_accuracy.idxmax()
     for ax, what, unit in zip(axes, ('loss', 'accuracy'), ('cross-entropy, nats', 'share of images')):
         ax.plot(history.epoch + 1, history[what], color='#7F7F7F', label='training')
-        ax.plot(history.epoch + 1, history[f'val_{what}'], color='#26456E', label='validation')
-        ax.axvline(best + 1, color='#8A6D3B', lw=1, ls=':', label='kept epoch')
+        ax.plot(history.epoch + 1, history[f'val_{what}'], color=NAVY, label='validation')
+        ax.axvline(best + 1, color=BROWN, lw=1, ls=':', label='kept epoch')
         ax.set(xlabel='epoch', ylabel=f'{what} ({unit})')
         ax.spines[['top', 'right']].set_visible(False)
     axes[0].legend(frameon=False)

@@ -16,7 +16,7 @@ from scipy.spatial.distance import jensenshannon
 
 from .acquisition import label_from_votes
 from .cleaning import read_dataset
-from .core import EMOTIONS, DataError, ModelError, load_card
+from .core import EMOTIONS, NAVY, DataError, ModelError, as_list, load_card
 from .evaluation import (PROBABILITY_COLUMNS, apply_temperature, check_predictions, grouped_mean, metrics, protocol, read_predictions, select,
                                titled)
 from .preprocessing import make_split, vote_counts, vote_shares
@@ -59,7 +59,7 @@ def second_panel(df: pd.DataFrame, # rows of a data set with votes and pixel_has
 PEOPLE = ('one annotator, of the ten', 'one annotator, of another ten', 'a second panel of ten', 'a second panel, test pictures seen twice',
           'one annotator, of the ten, pictures seen twice')
 
-def people_table(names, # evaluated models
+def people_table(names, # evaluated models, or one
                  data=None, # folder with `dataset_cleaned.csv`; `raw_dir()` where None
                  seed: int = 42, # of the bootstrap
                 ) -> pd.DataFrame: # who, images, accuracy, low, high (0–1), worst first
@@ -73,7 +73,7 @@ def people_table(names, # evaluated models
     table += [dict(who=PEOPLE[1]) | second_panel(df, seed, single=True), dict(who=PEOPLE[2]) | second_panel(df, seed)]
     shared = test.filename[test.filename.isin(twice) & protocol(test, 'P2')[0]]
     if len(shared): table.append(dict(who=PEOPLE[3]) | second_panel(df, seed, only=shared))
-    for name in names:
+    for name in as_list(names):
         rows = select(read_predictions(name), 'P2')
         table.append(dict(who=name, images=len(rows)) | metrics(rows[list(PROBABILITY_COLUMNS)], rows.target, seed)['accuracy'])
         seen = rows[rows.filename.isin(twice)]
@@ -83,15 +83,13 @@ def people_table(names, # evaluated models
     return pd.DataFrame(table).rename(columns={'value': 'accuracy'})[columns].sort_values('accuracy', ignore_index=True)
 
 # %% ../nbs/07c_yardsticks.ipynb #9bc167e4
-_OURS = '#26456E'                                       # no emotion's color
-
 def plot_people(table: pd.DataFrame, # from `people_table`
                ) -> plt.Figure:
     "One annotator, the models and a second panel on one axis, with 95 % intervals"
     people = table.who.isin(PEOPLE)
     fig, ax = plt.subplots(figsize=(7.5, .8 + .5*len(table)), layout='constrained')
     for y, (row, human) in enumerate(zip(table.itertuples(), people)):
-        color = '.45' if human else _OURS
+        color = '.45' if human else NAVY
         ax.hlines(y, 100*row.low, 100*row.high, color=color, linewidth=2)
         ax.plot(100*row.accuracy, y, 's' if human else 'o', color=color, markersize=7)
         ax.annotate(f'{100*row.accuracy:.1f}', (100*row.accuracy, y), (0, 7), textcoords='offset points', ha='center', fontsize=9)
@@ -130,24 +128,26 @@ def _panels_apart(df: pd.DataFrame) -> pd.Series: # file name of a test image ->
     apart = jensenshannon(shares.loc[pairs['first']], shares.loc[pairs['second']], axis=1, base=2)
     return pd.Series(apart).groupby(pairs['first'].to_numpy()).mean()
 
-def _distances(name: str, shares: pd.DataFrame) -> tuple: # `vote_distance` and the tempered one by file name of a test image; their labels
+def _distances(name: str, shares: pd.DataFrame, apart: pd.Series) -> tuple: # `vote_distance` and the tempered one by file name of a test image; their labels
     rows = select(read_predictions(name)).set_index('filename')
     rows = rows[rows.index.isin(shares.index)]
+    if len(other := apart.index.difference(rows.index)):
+        raise DataError(f"{name!r} has no answer to {len(other)} of the {len(apart)} test images that two panels saw: run `fer_nb evaluate {name}` on these data, with a model of the official split")
     answers = rows[list(PROBABILITY_COLUMNS)].to_numpy()
     found = vote_distance(answers, shares.loc[rows.index]).set_index(rows.index)
     tempered = apply_temperature(answers, load_card(name)[0]['temperature'])
     return found.assign(tempered=vote_distance(tempered, shares.loc[rows.index]).jensen_shannon.to_numpy()), rows.label.to_numpy()
 
 # %% ../nbs/07c_yardsticks.ipynb #2dfb2c9d
-def distance_table(names, # evaluated models
+def distance_table(names, # evaluated models, or one
                    data=None, # folder with `dataset_cleaned.csv`; `raw_dir()` where None
                   ) -> pd.DataFrame: # who, emotion, images, cross_entropy, floor, divergence (nats), jensen_shannon, tempered (0–1)
     "Distances to the votes by label and over all test images, as the network answers and, tempered, with its card's temperature; then on test images that two panels saw; raises `DataError` without votes"
     df = read_dataset(data)
     shares, apart = _shares(df), _panels_apart(df)
     table = []
-    for name in names:
-        found, labels = _distances(name, shares)
+    for name in as_list(names):
+        found, labels = _distances(name, shares, apart)
         parts = {'all': found} | {emotion: found[labels == emotion] for emotion in EMOTIONS} | {'seen by two panels': found[found.index.isin(apart.index)]}
         table += [dict(who=name, emotion=part, images=len(of)) | of.mean().to_dict() for part, of in parts.items()]
     return pd.DataFrame([*table, dict(who='a second panel', emotion='seen by two panels', images=len(apart), jensen_shannon=apart.mean())])
@@ -158,7 +158,8 @@ def beyond_panel(name, # an evaluated model
                 ) -> pd.DataFrame: # rows jensen_shannon (as the network answers) and tempered; value, low, high
     "How much further a model is from ten annotators' votes than ten others are, in Jensen–Shannon distance, on test images that both saw; raises `DataError` without votes"
     df = read_dataset(data)
-    apart, found = _panels_apart(df), _distances(name, _shares(df))[0]
+    apart = _panels_apart(df)
+    found = _distances(name, _shares(df), apart)[0]
     photographs = df.set_index('filename').pixel_hash[apart.index]
     return pd.DataFrame({how: grouped_mean(found.loc[apart.index, how] - apart, photographs, seed) for how in ('jensen_shannon', 'tempered')}).T
 
@@ -178,11 +179,11 @@ ANCHORS = pd.DataFrame([
     columns=['model', 'parameters', 'pretrained_on', 'accuracy', 'low', 'high', 'images', 'source'])
 # parameters in millions; SENet50's are SE-ResNet-50's 28.06 (OpenVINO model zoo) less 1,000 outputs, plus eight
 
-def anchors_table(names, # models of ours
+def anchors_table(names, # models of ours, or one
                  ) -> pd.DataFrame: # `ANCHORS`' columns: parameters in millions, accuracy, low, high 0–1; NaN where we found none
     "The anchors and our models from their cards, with 95 % intervals, by accuracy; raises `ModelError` for a model without a P2 figure"
     ours = []
-    for name in names:
+    for name in as_list(names):
         card, folder = load_card(name)
         found = card['metrics'].get('test', {}).get('P2')
         if found is None: raise ModelError(f"{folder/'card.json'} has no P2 accuracy on the test images: run `fer_nb evaluate {name}` on data with votes")
@@ -199,7 +200,7 @@ def plot_anchors(table: pd.DataFrame, # from `anchors_table`
     unknown = 400                                        # millions: a place of its own, right of the axis
     for row in table.itertuples():
         ours, x = row.model.endswith('(ours)'), unknown if np.isnan(row.parameters) else row.parameters
-        color, y = _OURS if ours else '.4', (row.low + row.high)/2 if np.isnan(row.accuracy) else row.accuracy
+        color, y = NAVY if ours else '.4', (row.low + row.high)/2 if np.isnan(row.accuracy) else row.accuracy
         if row.low < row.high: ax.vlines(x, 100*row.low, 100*row.high, color=color, linewidth=1.6)
         if not np.isnan(row.accuracy):
             ax.plot(x, 100*row.accuracy, 'o' if row.pretrained_on == 'nothing' else '^', color=color, markerfacecolor=color if ours else 'white', markersize=8)

@@ -46,7 +46,7 @@ def test_ctrl_c_without_output_says_that_nothing_is_kept(start, home, drawn, sab
     marker = tmp_path/'reading'
     process = start('predict', drawn, home=home, env=sabotage(SLOW_READER.replace('time.sleep(.01)', f'open({str(marker)!r}, "w").close(), time.sleep(.01)')))
     wait_for(marker.exists, process)
-    assert stop(process, signal.SIGINT) == (130, 'fer_nb: interrupted, and no table is kept: with --output, the command could go on from here\n')
+    assert stop(process, signal.SIGINT) == (130, 'fer_nb: interrupted. No table is kept: with --output, the command could go on from here\n')
 
 
 def test_a_full_disk_keeps_the_journal_and_the_next_run_needs_no_picture(fer_nb, home, tmp_path, drawn, uninterrupted, sabotage):

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not RELEASE.exists(), reason='no copy of the rel
 def test_the_release_has_the_images_and_duplicates_that_the_notebooks_report(home, fer_nb):
     said = assert_ok(fer_nb('prepare', '--source', RELEASE, home=home)).out
     assert '28,558 train / 3,579 validation / 1,779 test' in said
-    assert '678 rows corrupted on purpose, to score the cleaning; 678 repaired, 0 rejected' in said
+    assert '678 rows damaged on purpose, to score the cleaning; 678 repaired, 0 rejected' in said
     assert '1,389 pixel-identical groups' in said
     assert '223 with conflicting labels; 155 test images have a twin' in said
 

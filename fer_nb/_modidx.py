@@ -27,6 +27,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                                     'fer_nb.acquisition._require_space': ('acquisition.html#_require_space', 'fer_nb/acquisition.py'),
                                     'fer_nb.acquisition._retrying': ('acquisition.html#_retrying', 'fer_nb/acquisition.py'),
                                     'fer_nb.acquisition._stroke': ('acquisition.html#_stroke', 'fer_nb/acquisition.py'),
+                                    'fer_nb.acquisition._votes_for': ('acquisition.html#_votes_for', 'fer_nb/acquisition.py'),
                                     'fer_nb.acquisition._write_votes': ('acquisition.html#_write_votes', 'fer_nb/acquisition.py'),
                                     'fer_nb.acquisition.acquire': ('acquisition.html#acquire', 'fer_nb/acquisition.py'),
                                     'fer_nb.acquisition.check_archive': ('acquisition.html#check_archive', 'fer_nb/acquisition.py'),

@@ -533,22 +533,25 @@ def _write_votes(faces, path):
     write_table(table, path)
 
 # %% ../nbs/01_acquisition.ipynb #598423a1
+def _votes_for(path: Path, votes): # a vote file; raises `DataError` and `DownloadError`
+    "What names and labels the rows of a `fer2013.csv`: the file that is named, the one beside it, or FERPlus's own"
+    if not path.exists(): raise DataError(f"{path} is not there: give Kaggle's fer2013.csv")
+    beside = path.with_name('fer2013new.csv')
+    if votes in ('auto', 'none') and beside.exists(): return beside
+    if votes == 'none': raise DataError(f"{path} needs FERPlus's votes, which name and label its rows: put fer2013new.csv beside it, or give its path as --votes")
+    return download_votes(needed=True) if votes in ('auto', 'download') else votes
+
 def acquire(source='synthetic', # 'synthetic', 'kaggle', a folder or zip of the release, or Kaggle's `fer2013.csv`
             votes='auto', # a vote file; 'download'; 'none' to use no other than those that come with the source; 'auto': 'download' for Kaggle and for a `fer2013.csv` without, else these
             folder=None, # flat folder to fill; default `data/raw`
            ) -> pd.DataFrame: # the rows of `dataset.csv`
     "Bring a source's images and votes into `data/raw` and return its table"
-    source, wanted = str(source), votes
+    source = str(source)
+    if source.lower().endswith('.csv'): return import_fer2013(source, _votes_for(Path(source), votes), folder)
     if votes == 'download' or (votes == 'auto' and source == 'kaggle'): votes = download_votes()
     elif votes in ('auto', 'none'): votes = None
     if source == 'synthetic': return import_release(make_release(home()/'data'/'synthetic'), folder, votes)
     if source == 'kaggle': return import_release(download_release(), folder, votes)
-    if source.lower().endswith('.csv'):
-        if not Path(source).exists(): raise DataError(f"{source} is not there: give Kaggle's fer2013.csv")
-        beside = Path(source).with_name('fer2013new.csv')
-        if beside.exists(): votes = votes or beside
-        elif wanted == 'none': raise DataError(f"{source} needs FERPlus's votes, which name and label its rows: put fer2013new.csv beside it, or give its path as --votes")
-        return import_fer2013(source, votes or download_votes(needed=True), folder)
     return import_release(source, folder, votes)
 
 def synthetic_dataset(folder, # where to put it

@@ -113,7 +113,7 @@ def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline',
           schedule: Annotated[Optional[str], typer.Option(help="Schedule of the learning rate: 'plateau' (may stop early) or 'cosine'.", rich_help_panel=_SETTINGS)] = None,
           dropout: Annotated[Optional[float], typer.Option(help='Share dropped, 0 to 1.', rich_help_panel=_SETTINGS)] = None,
           labels: Annotated[Optional[str], typer.Option(help="'soft' (vote shares) or 'hard' (one label).", rich_help_panel=_SETTINGS)] = None,
-          class_weighted: Annotated[Optional[bool], typer.Option('--class-weighted', help='Rare classes count more.', rich_help_panel=_SETTINGS)] = None,
+          class_weighting: Annotated[Optional[float], typer.Option(help='How much more rare classes count: from 0, not at all, to 1, until all classes count alike.', rich_help_panel=_SETTINGS)] = None,
           split: Annotated[Optional[str], typer.Option(help="'official', 'stratified' (copies of a face on both sides: leaks) or 'grouped' (copies kept together).", rich_help_panel=_SETTINGS)] = None,
           patience: Annotated[Optional[int], typer.Option(help='Epochs without improvement before stopping.', rich_help_panel=_SETTINGS)] = None,
           precision: Annotated[Optional[str], typer.Option(help="'float32', 'mixed_float16' or 'mixed_bfloat16'.", rich_help_panel=_SETTINGS)] = None,
@@ -121,7 +121,7 @@ def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline',
           restart: Annotated[bool, typer.Option('--restart', help='Begin anew; in the end, replace the model of that name.')] = False):
     "Train a network on the prepared data, and before it those that it learns from, where they are missing. Interrupted, the same command goes on."
     settings = {k: v for k, v in dict(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate, schedule=schedule, labels=labels, split=split,
-                class_weighted=class_weighted, patience=patience, precision=precision, seed=seed).items() if v is not None}
+                class_weighting=class_weighting, patience=patience, precision=precision, seed=seed).items() if v is not None}
     with one_line_errors(_GOES_ON if not restart else 'What was done so far is kept: the same command without --restart goes on from there'):
         from fer_nb import training
         config, name = training.recipe(recipe), name or recipe

@@ -209,9 +209,11 @@ def data_fingerprint(df: pd.DataFrame, # rows that take part, from `make_split`
 
 # %% ../nbs/04_preprocessing.ipynb #8dd9636a
 def class_weights(labels, # int (n,), positions in `EMOTIONS`
-                 ) -> dict: # position -> weight; a class without images has 0
-    "n / (classes · images of the class), scikit-learn's balanced weights (King & Zeng 2001)"
+                  power: float = 1., # 0: images count alike; 1: classes count alike
+                 ) -> dict: # position -> weight, over the images 1 on average; a class without images has 0
+    "scikit-learn's balanced weights, n / (classes · images of the class) (King & Zeng 2001), to a power (Mahajan et al. 2018 for the square root)"
     from sklearn.utils.class_weight import compute_class_weight
-    present = np.unique(labels)
-    weights = compute_class_weight('balanced', classes=present, y=np.asarray(labels))
+    present, images = np.unique(labels, return_counts=True)
+    weights = compute_class_weight('balanced', classes=present, y=np.asarray(labels)) ** power
+    weights /= np.average(weights, weights=images)
     return {i: 0. for i in range(len(EMOTIONS))} | {int(i): float(w) for i, w in zip(present, weights)}

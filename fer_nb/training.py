@@ -44,7 +44,7 @@ class TrainingConfig:
     weight_decay: float = 0.            # a step takes this × learning rate off every weight but normalisation and biases; with 'muon' only off what Muon itself trains
     schedule: str = 'plateau'           # 'plateau': smaller steps, and a stop, where nothing gets better; 'cosine': up, then down to 0
     labels: str = 'soft'                # 'soft': vote shares; 'hard': one-hot
-    class_weighted: bool = False        # rare classes count more
+    class_weighting: float = 0.         # power of the `class_weights`: 0 for none, 1 until all classes count alike
     augmentation: dict | None = field(default_factory=dict)  # changes to `Augmentation`; None for none
     mixup: float = 0.                   # α of the blending of pairs; 0 for none
     degrade: float = 0.                 # share of the images that are blurred and made noisy; teachers see them before
@@ -69,7 +69,7 @@ def _check_settings(config: TrainingConfig):
         if not (value := getattr(config, name)) > 0: raise ModelError(f"{name} is {value}; it has to be above 0")
     for name in ('mixup', 'weight_decay'):
         if not (value := getattr(config, name)) >= 0: raise ModelError(f"{name} is {value}; it has to be 0 or above")
-    for name in ('teaching', 'degrade'):
+    for name in ('teaching', 'degrade', 'class_weighting'):
         if not 0 <= (value := getattr(config, name)) <= 1: raise ModelError(f"{name} is {value}; it has to be from 0 to 1")
     if unknown := set(config.augmentation or {}) - set(asdict(Augmentation())):
         raise ModelError(f"augmentation has no {', '.join(sorted(unknown))}: expected {', '.join(asdict(Augmentation()))}")
@@ -81,17 +81,22 @@ _further = dict(rotation=15., zoom=.15, shift=.1, erase=.25)
 _mixed = _muon | dict(mixup=.2, augmentation=_further)
 _plain = _muon | dict(augmentation=_further)
 _wider = dict(model=dict(widths=(48, 96, 192, 384)))
-_taught = _plain | dict(teachers=('teacher1', 'teacher2', 'teacher3', 'teacher4'))
+_four = ('teacher1', 'teacher2', 'teacher3', 'teacher4')
+_taught = _plain | dict(teachers=_four)
+_by_seven = _plain | dict(teachers=(*_four, 'clean', 'sturdier', 'wider'), degrade=.15)
 RECIPES = {'baseline': dict(architecture='baseline', schedule='cosine', epochs=40),
            'teacher1': _plain | dict(epochs=60, seed=1),
            'teacher2': _plain | dict(epochs=60, seed=2, degrade=.3),
            'teacher3': _plain | dict(epochs=60, seed=3) | _wider,
            'teacher4': _plain | dict(epochs=60, seed=4, degrade=.3) | _wider,
-           'final': _taught | dict(epochs=140),
+           'clean': _taught | dict(epochs=140),
            'sturdier': _taught | dict(epochs=150, degrade=.3),
            'wider': _taught | dict(epochs=120, degrade=.3) | _wider,
-           'prolonged': _taught | dict(learning_rate=2e-3, epochs=3, start='final'),
-           'balanced': _taught | dict(learning_rate=2e-3, epochs=3, start='final', class_weighted=True),
+           'final': _by_seven | dict(epochs=160, class_weighting=.5),
+           'unweighted': _by_seven | dict(epochs=160),
+           'unweighted_wide': _by_seven | dict(epochs=135) | _wider,
+           'prolonged': _taught | dict(learning_rate=2e-3, epochs=3, start='clean'),
+           'balanced': _taught | dict(learning_rate=2e-3, epochs=3, start='clean', class_weighting=1.),
            'mixed': _mixed | dict(epochs=60),
            'unmixed': _muon | dict(epochs=70, augmentation=dict(erase=.25)),
            'longer': _mixed | dict(epochs=100),
@@ -338,7 +343,7 @@ def _fit(model, data: TrainingData, config: TrainingConfig, callbacks, first_epo
     batches = training_batches(data.images, data.labels, config.batch_size, config.seed, first_epoch, how, config.mixup, config.degrade)
     model.fit(batches, epochs=config.epochs, initial_epoch=first_epoch, steps_per_epoch=-(-len(data.images) // config.batch_size),
               validation_data=evaluation_batches(data.validation_images, data.validation_labels), callbacks=callbacks,
-              class_weight=class_weights(data.labels.argmax(axis=1)) if config.class_weighted else None,
+              class_weight=class_weights(data.labels.argmax(axis=1), config.class_weighting) if config.class_weighting else None,
               shuffle=False, verbose=(1 if sys.stdout.isatty() else 2) if keras.utils.is_interactive_logging_enabled() else 0)
 
 def missing_models(config: TrainingConfig, # start, teachers

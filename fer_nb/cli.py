@@ -104,7 +104,7 @@ def eda(output: Annotated[Optional[str], typer.Option(help='Folder for the figur
 _SETTINGS = 'Settings'
 
 @app.command()
-def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline', 'final', one of its teachers 'teacher1', 'teacher2', 'teacher3' and 'teacher4', a rival: 'sturdier', 'wider', 'mixed', 'unmixed', 'longer', 'distilled', 'wide', 'again', 'matched', 'unblended' and 'sturdy', or, going on from 'final', 'prolonged' and 'balanced'.")] = 'baseline',
+def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline', 'final', one of its teachers 'teacher1', 'teacher2', 'teacher3' and 'teacher4', a rival: 'sturdier', 'wider', 'unweighted', 'unweighted_wide', 'weighted', 'mixed', 'unmixed', 'longer', 'distilled', 'wide', 'again', 'matched', 'unblended' and 'sturdy', or, going on from 'final', 'prolonged' and 'balanced'.")] = 'baseline',
           name: Annotated[Optional[str], typer.Option(help="Folder in models/; default the recipe's name.")] = None,
           epochs: Annotated[Optional[int], typer.Option(help="Epochs at most; default the recipe's.", rich_help_panel=_SETTINGS)] = None,
           batch_size: Annotated[Optional[int], typer.Option(help='Images a step.', rich_help_panel=_SETTINGS)] = None,

@@ -308,11 +308,11 @@ def fit_temperature(probabilities, # float (n, 8), the model's answers on valida
                     labels, # int (n,), 0–7
                     where: str = 'validation', # which images, for messages
                    ) -> float: # between 0.05 and 20
-    "The temperature (Guo et al. 2017) with the lowest Brier score on these images, the mean squared distance of probabilities from labels (Brier 1950)"
+    "The temperature with the lowest log loss on these images (Guo et al. 2017)"
     probabilities, labels = check_predictions(probabilities, labels, where)
-    logs, truth = np.log(np.maximum(probabilities, _FLOOR)), np.eye(len(EMOTIONS))[labels]
-    def score(log_t): return np.square(softmax(logs/np.exp(log_t), axis=1) - truth).sum(axis=1).mean()
-    return float(np.exp(minimize_scalar(score, bounds=(np.log(.05), np.log(20)), method='bounded').x))
+    logs, rows = np.log(np.maximum(probabilities, _FLOOR)), np.arange(len(labels))
+    def loss(log_t): return -np.log(np.maximum(softmax(logs/np.exp(log_t), axis=1)[rows, labels], _FLOOR)).mean()
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(.05), np.log(20)), method='bounded').x))
 
 # %% ../nbs/07_evaluation.ipynb #7264e83d
 def _reliability_panel(top, bottom, probabilities, labels):

@@ -83,20 +83,20 @@ _plain = _muon | dict(augmentation=_further)
 _wider = dict(model=dict(widths=(48, 96, 192, 384)))
 _four = ('teacher1', 'teacher2', 'teacher3', 'teacher4')
 _taught = _plain | dict(teachers=_four)
-_by_seven = _plain | dict(teachers=(*_four, 'clean', 'sturdier', 'wider'), degrade=.15)
+_by_seven = _plain | dict(teachers=(*_four, 'final', 'sturdier', 'wider'), degrade=.15)
 RECIPES = {'baseline': dict(architecture='baseline', schedule='cosine', epochs=40),
            'teacher1': _plain | dict(epochs=60, seed=1),
            'teacher2': _plain | dict(epochs=60, seed=2, degrade=.3),
            'teacher3': _plain | dict(epochs=60, seed=3) | _wider,
            'teacher4': _plain | dict(epochs=60, seed=4, degrade=.3) | _wider,
-           'clean': _taught | dict(epochs=140),
+           'final': _taught | dict(epochs=140),
            'sturdier': _taught | dict(epochs=150, degrade=.3),
            'wider': _taught | dict(epochs=120, degrade=.3) | _wider,
-           'final': _by_seven | dict(epochs=160, class_weighting=.5),
+           'prolonged': _taught | dict(learning_rate=2e-3, epochs=3, start='final'),
+           'balanced': _taught | dict(learning_rate=2e-3, epochs=3, start='final', class_weighting=1.),
            'unweighted': _by_seven | dict(epochs=160),
            'unweighted_wide': _by_seven | dict(epochs=135) | _wider,
-           'prolonged': _taught | dict(learning_rate=2e-3, epochs=3, start='clean'),
-           'balanced': _taught | dict(learning_rate=2e-3, epochs=3, start='clean', class_weighting=1.),
+           'weighted': _by_seven | dict(epochs=160, class_weighting=.5),
            'mixed': _mixed | dict(epochs=60),
            'unmixed': _muon | dict(epochs=70, augmentation=dict(erase=.25)),
            'longer': _mixed | dict(epochs=100),

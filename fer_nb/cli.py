@@ -104,7 +104,7 @@ def eda(output: Annotated[Optional[str], typer.Option(help='Folder for the figur
 _SETTINGS = 'Settings'
 
 @app.command()
-def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline', 'final', one of its teachers 'teacher1', 'teacher2', 'teacher3' and 'teacher4', a rival: 'sturdier', 'wider', 'unweighted', 'unweighted_wide', 'weighted', 'mixed', 'unmixed', 'longer', 'distilled', 'wide', 'again', 'matched', 'unblended' and 'sturdy', or, going on from 'final', 'prolonged' and 'balanced'.")] = 'baseline',
+def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline', 'final', one of its teachers 'teacher1', 'teacher2', 'teacher3' and 'teacher4', a rival: 'sturdier', 'wider', 'seven', 'seven_wide', 'seven_weighted', 'mixed', 'unmixed', 'longer', 'distilled', 'wide', 'again', 'matched', 'unblended' and 'sturdy', or, going on from 'final', 'prolonged' and 'balanced'.")] = 'baseline',
           name: Annotated[Optional[str], typer.Option(help="Folder in models/; default the recipe's name.")] = None,
           epochs: Annotated[Optional[int], typer.Option(help="Epochs at most; default the recipe's.", rich_help_panel=_SETTINGS)] = None,
           batch_size: Annotated[Optional[int], typer.Option(help='Images a step.', rich_help_panel=_SETTINGS)] = None,
@@ -113,7 +113,7 @@ def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline',
           schedule: Annotated[Optional[str], typer.Option(help="Schedule of the learning rate: 'plateau' (may stop early) or 'cosine'.", rich_help_panel=_SETTINGS)] = None,
           dropout: Annotated[Optional[float], typer.Option(help='Share dropped, 0 to 1.', rich_help_panel=_SETTINGS)] = None,
           labels: Annotated[Optional[str], typer.Option(help="'soft' (vote shares) or 'hard' (one label).", rich_help_panel=_SETTINGS)] = None,
-          class_weighting: Annotated[Optional[float], typer.Option(help='How much more rare classes count: from 0, not at all, to 1, until all classes count alike.', rich_help_panel=_SETTINGS)] = None,
+          class_weighting: Annotated[Optional[float], typer.Option(help='How much more rare classes count: with 0 all images count alike, with 1 all classes.', rich_help_panel=_SETTINGS)] = None,
           split: Annotated[Optional[str], typer.Option(help="'official', 'stratified' (copies of a face on both sides: leaks) or 'grouped' (copies kept together).", rich_help_panel=_SETTINGS)] = None,
           patience: Annotated[Optional[int], typer.Option(help='Epochs without improvement before stopping.', rich_help_panel=_SETTINGS)] = None,
           precision: Annotated[Optional[str], typer.Option(help="'float32', 'mixed_float16' or 'mixed_bfloat16'.", rich_help_panel=_SETTINGS)] = None,

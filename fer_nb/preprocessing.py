@@ -211,7 +211,7 @@ def data_fingerprint(df: pd.DataFrame, # rows that take part, from `make_split`
 def class_weights(labels, # int (n,), positions in `EMOTIONS`
                   power: float = 1., # 0: images count alike; 1: classes count alike
                  ) -> dict: # position -> weight, over the images 1 on average; a class without images has 0
-    "scikit-learn's balanced weights, n / (classes · images of the class) (King & Zeng 2001), to a power (Mahajan et al. 2018 for the square root)"
+    "n / (classes · images of the class), scikit-learn's balanced weights (King & Zeng 2001), to a power, then scaled (rare classes are drawn more often by their square root in Mahajan et al. 2018)"
     from sklearn.utils.class_weight import compute_class_weight
     present, images = np.unique(labels, return_counts=True)
     weights = compute_class_weight('balanced', classes=present, y=np.asarray(labels)) ** power

@@ -44,7 +44,7 @@ class TrainingConfig:
     weight_decay: float = 0.            # a step takes this × learning rate off every weight but normalisation and biases; with 'muon' only off what Muon itself trains
     schedule: str = 'plateau'           # 'plateau': smaller steps, and a stop, where nothing gets better; 'cosine': up, then down to 0
     labels: str = 'soft'                # 'soft': vote shares; 'hard': one-hot
-    class_weighting: float = 0.         # power of the `class_weights`: 0 for none, 1 until all classes count alike
+    class_weighting: float = 0.         # power of the `class_weights`: with 0 all images count alike, with 1 all classes
     augmentation: dict | None = field(default_factory=dict)  # changes to `Augmentation`; None for none
     mixup: float = 0.                   # α of the blending of pairs; 0 for none
     degrade: float = 0.                 # share of the images that are blurred and made noisy; teachers see them before
@@ -94,9 +94,9 @@ RECIPES = {'baseline': dict(architecture='baseline', schedule='cosine', epochs=4
            'wider': _taught | dict(epochs=120, degrade=.3) | _wider,
            'prolonged': _taught | dict(learning_rate=2e-3, epochs=3, start='final'),
            'balanced': _taught | dict(learning_rate=2e-3, epochs=3, start='final', class_weighting=1.),
-           'unweighted': _by_seven | dict(epochs=160),
-           'unweighted_wide': _by_seven | dict(epochs=135) | _wider,
-           'weighted': _by_seven | dict(epochs=160, class_weighting=.5),
+           'seven': _by_seven | dict(epochs=160),
+           'seven_wide': _by_seven | dict(epochs=135) | _wider,
+           'seven_weighted': _by_seven | dict(epochs=160, class_weighting=.5),
            'mixed': _mixed | dict(epochs=60),
            'unmixed': _muon | dict(epochs=70, augmentation=dict(erase=.25)),
            'longer': _mixed | dict(epochs=100),

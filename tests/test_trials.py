@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pandas as pd, pytest
 
+from fer_nb.training import TrainingConfig
+
 ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
@@ -55,3 +57,4 @@ def test_the_table_in_the_book_is_of_these_settings(load):
         rows = table[table.seed == seed]
         assert dict(zip(rows.change, rows.settings)) == {o: trials.digest(o, fingerprint) for o in trials.TRIALS}, f'run `python tools/trials.py {seed}`'
     assert table.notna().all(axis=None)
+    for change in trials.TRIALS.values(): TrainingConfig(**trials.BASE | change)            # settings that exist

@@ -316,7 +316,7 @@ def test_the_demo_refuses_what_is_no_picture_and_the_menu_goes_on(here, trained_
 
 
 @pytest.mark.parametrize('setting, value', [('epochs', '0'), ('batch-size', '-1'), ('learning-rate', 'nan'), ('optimizer', 'best'), ('dropout', '2'),
-                                            ('labels', 'x'), ('split', 'random'), ('seed', '-1')])
+                                            ('labels', 'x'), ('class-weighting', '5'), ('split', 'random'), ('seed', '-1')])
 def test_a_setting_that_makes_no_sense_is_refused_and_the_model_stays(here, trained_home, setting, value):
     before = snapshot(trained_home)
     assert_one_line(here('train', f'--{setting}', value, home=trained_home), setting.replace('-', '_').removesuffix('_size'))

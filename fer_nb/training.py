@@ -107,6 +107,7 @@ RECIPES = {'baseline': dict(architecture='baseline', schedule='cosine', epochs=4
            'unblended': _plain | dict(epochs=60),
            'sturdy': _plain | dict(epochs=90, degrade=.3)}
 
+# %% ../nbs/06_training.ipynb #7b0d51e1
 def recipe(name: str, # a key of `RECIPES`
           ) -> TrainingConfig:
     "The settings that a network of this project is trained with; raises `ModelError` for an unknown name"
@@ -346,6 +347,7 @@ def _fit(model, data: TrainingData, config: TrainingConfig, callbacks, first_epo
               class_weight=class_weights(data.labels.argmax(axis=1), config.class_weighting) if config.class_weighting else None,
               shuffle=False, verbose=(1 if sys.stdout.isatty() else 2) if keras.utils.is_interactive_logging_enabled() else 0)
 
+# %% ../nbs/06_training.ipynb #7b0d51e2
 def missing_models(config: TrainingConfig, # start, teachers
                    about: dict, # of the `TrainingData`
                   ) -> list: # names
@@ -359,6 +361,7 @@ def missing_models(config: TrainingConfig, # start, teachers
     missing = [o for name in names if name not in model_dirs() for o in (*missing_models(TrainingConfig(**RECIPES.get(name, {})), about), name)]
     return list(dict.fromkeys(missing))
 
+# %% ../nbs/06_training.ipynb #7b0d51e3
 def _run_model(run: Path, config: TrainingConfig, done: int, images: int):
     "The network to go on with, the state after `done` epochs or a new one, with its teachers, if there are any"
     model = load_network(_state(run, done - 1)) if done else compiled_model(config, images)

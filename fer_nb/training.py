@@ -357,7 +357,7 @@ def missing_models(config: TrainingConfig, # start, teachers
         learned = load_card(name)[0].get('data', {})
         if other := [key for key in ('split', 'fingerprint') if learned.get(key) != about[key]]:
             raise ModelError(f"{name} learned from data with another {' and '.join(other)}, so it may have seen this training's validation and test images: "
-                             "train it on these data first, under another --name")
+                             "train it on these data first, in its place (--restart) or under another name")
     missing = [o for name in names if name not in model_dirs() for o in (*missing_models(TrainingConfig(**RECIPES.get(name, {})), about), name)]
     return list(dict.fromkeys(missing))
 

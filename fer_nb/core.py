@@ -7,17 +7,18 @@ __all__ = ['EMOTIONS', 'EMOTION_ALIASES', 'IMAGE_SIZE', 'SPLITS', 'VOTE_COLUMNS'
            'DataError', 'UnsafeArchiveError', 'DownloadError', 'ImageError', 'ModelError', 'StorageError',
            'canonical_emotion', 'emotion_id', 'as_list', 'home', 'raw_dir', 'results_dir', 'models_dir', 'model_dirs',
            'model_dir', 'storage_errors', 'atomic_write', 'write_json', 'read_json', 'write_table', 'read_table',
-           'check_card', 'load_card', 'set_seed', 'progress', 'quiet_stderr']
+           'check_card', 'load_card', 'set_seed', 'progress']
 
 # %% ../nbs/00_core.ipynb #5f7ebce5
-import contextlib, csv, errno, io, json, os, random, sys, tempfile
+import contextlib, csv, errno, io, json, os, random, secrets, sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from platformdirs import user_data_path
-from tqdm import tqdm
+
+if TYPE_CHECKING: import pandas as pd  # whoever only reads faces need not load it
 
 # %% ../nbs/00_core.ipynb #8f57ae04
 EMOTIONS = ('angry', 'contempt', 'disgust', 'fear', 'happy', 'neutral', 'sad', 'surprise')
@@ -131,7 +132,8 @@ def atomic_write(path, # final name; its folder is made where missing
     path = Path(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f'.{path.name}.{os.getpid()}.part')
+        # as long as it is, a name of 255 bytes has room for nothing more
+        temporary = path.with_name(f'.{secrets.token_hex(6)}.part')
         try:
             with open(temporary, mode, **({} if 'b' in mode else dict(encoding='utf-8', newline=''))) as f: yield f
             os.replace(temporary, path)
@@ -153,7 +155,7 @@ def read_json(path, # file to read
     except FileNotFoundError: raise DataError(f"{path} is not there") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as e: raise DataError(f"{path} is damaged: {e}") from None
 
-def write_table(df: pd.DataFrame, # rows
+def write_table(df: 'pd.DataFrame', # rows
                 path, # CSV file to write
                ):
     "Write a table as UTF-8 CSV, atomically"
@@ -163,8 +165,9 @@ def write_table(df: pd.DataFrame, # rows
 def read_table(path, # CSV file: comma, semicolon, tab or pipe; UTF-8 (with or without mark), UTF-16 or Latin-1
                columns=(), # names that have to be there
                as_text: bool = False, # keep every cell as the text it is, blanks and 'NaN' included
-              ) -> pd.DataFrame:
+              ) -> 'pd.DataFrame':
     "A table from a CSV file in any usual dialect; raises `DataError` naming the missing columns"
+    import pandas as pd
     try: blob = Path(path).read_bytes()
     except OSError as e: raise DataError(f"can't read {path}: {e.strerror}") from None
     if not blob.strip(): raise DataError(f"{path} is empty")
@@ -223,17 +226,5 @@ def progress(items, # anything to go through
              unit: str = 'image', # what one item is
             ): # an iterable over `items`
     "The items, with a progress bar on standard error where that is a terminal"
+    from tqdm import tqdm
     return tqdm(items, desc=desc, total=total, unit=f' {unit}', disable=None, smoothing=.05, file=sys.stderr)
-
-# %% ../nbs/00_core.ipynb #2e223572
-@contextlib.contextmanager
-def quiet_stderr():
-    "Keep what C++ libraries write to standard error inside the block, and show it only if the block raises"
-    with tempfile.TemporaryFile() as kept, open(os.dup(2), 'wb', closefd=True) as screen:
-        os.dup2(kept.fileno(), 2)
-        try: yield
-        except Exception:
-            kept.seek(0)
-            screen.write(kept.read())
-            raise
-        finally: os.dup2(screen.fileno(), 2)

@@ -2,6 +2,7 @@
 SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
 BIN := .venv/bin
+MIN_PYTHON := $(shell sed -n 's/^min_python = //p' settings.ini)
 SOURCE ?= synthetic
 MODEL ?= baseline
 NAME ?= $(if $(filter synthetic,$(SOURCE)),drawn,my)-$(MODEL)
@@ -10,7 +11,8 @@ NAME ?= $(if $(filter synthetic,$(SOURCE)),drawn,my)-$(MODEL)
 readme = $(BIN)/jupyter nbconvert --log-level ERROR --to markdown --output-dir $(1) --output README nbs/index.ipynb && \
 	sed -i.bak -E 's,\]\(([a-z]+\.png|[0-9]{2}[a-z]?_),](nbs/\1,g' $(1)/README.md && rm $(1)/README.md.bak
 
-.PHONY: help setup browser dashboard pipeline test check notebooks-tested notebooks docs readme clean
+.PHONY: help setup constraints browser dashboard pipeline test check notebooks-tested \
+	bare notebooks docs readme clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -21,8 +23,18 @@ setup: .venv/.installed ## a virtual environment with the tested versions
 .venv/.installed: settings.ini setup.py pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fer_nb needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	touch $@
+
+# Pins that still fit stay as they are: without the file, everything is the newest.
+# One version for as many Pythons as can be, so that what was tested is what is used.
+# The resolver has an environment of its own: pins that contradict each other end `setup`.
+constraints: ## resolve the pins in constraints.txt anew, for every Python
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.6'
+	build/uv/bin/uv pip compile --quiet --universal --fork-strategy fewest \
+		--python-version $(MIN_PYTHON).0 --all-extras --no-annotate --no-header \
+		--output-file constraints.txt setup.py
 
 pipeline: setup ## data to evaluated model: SOURCE=synthetic, kaggle, or a folder or zip of the release
 	$(BIN)/fer_nb prepare --source '$(SOURCE)'
@@ -40,6 +52,10 @@ browser: setup
 	@for name in chromium chromium-browser google-chrome; do command -v $$name > /dev/null && exit; done; \
 	if [ $$(id -u) = 0 ] && command -v apt-get > /dev/null; then apt-get -qq update && apt-get -qq install -y chromium > /dev/null; else $(BIN)/playwright install chromium; fi || \
 	{ echo 'The dashboard and the site are tested in a browser: install Chromium and run make test again'; exit 1; }
+
+# Mounts and processes of its own, which end with it, however it ends.
+bare: ## the dashboard and make test in a new minimal Debian 12, as root
+	unshare --mount --pid --fork --kill-child $(PYTHON) tools/bare.py build/bare
 
 # Both are done in a copy, so that a working tree with changes can be checked and stays as it is.
 check: setup

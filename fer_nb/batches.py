@@ -11,13 +11,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from .core import IMAGE_SIZE, DataError, quiet_stderr
+from .core import IMAGE_SIZE, DataError
 
 # %% ../nbs/04b_batches.ipynb #da7f2fdb
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')     # else off on processors without AVX-512, where training then takes half as long again
-with quiet_stderr():
-    import tensorflow as tf
-    tf.config.list_physical_devices()       # its complaint about CUDA comes with the first look at the devices
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')      # a machine without CUDA is no error
+import tensorflow as tf
 tf.get_logger().setLevel('ERROR')           # no advice about retracing: the networks are small
 
 # %% ../nbs/04b_batches.ipynb #6387749e

@@ -4,21 +4,24 @@
 
 # %% auto #0
 __all__ = ['YUNET_URL', 'YUNET_SHA256', 'DETECTION_SIZE', 'FILLING', 'FRAME', 'SERVING', 'Face', 'yunet_file', 'YuNet', 'MTCNN',
-           'face_detector', 'face_frame', 'cut_face', 'export', 'LiteRT', 'InKeras', 'Recognition', 'Recognizer',
-           'percent', 'annotate']
+           'face_detector', 'face_frame', 'cut_face', 'is_made_from', 'export', 'LiteRT', 'InKeras', 'Recognition',
+           'Recognizer', 'percent', 'annotate']
 
 # %% ../nbs/09_inference.ipynb #621a3b57
-import hashlib, os
+import hashlib, io, json, logging, threading, zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from .core import (EMOTION_COLORS, EMOTIONS, IMAGE_SIZE, DownloadError, ModelError, atomic_write, emotion_id, home, load_card,
-                         quiet_stderr)
+from fer_nb.core import (
+    EMOTION_COLORS, EMOTIONS, IMAGE_SIZE, DownloadError, ModelError, StorageError,
+    atomic_write, emotion_id, home, load_card,
+)
 from .gradcam import overlay, to_heatmaps
 from .preprocessing import preprocess, read_rgb
 
@@ -63,51 +66,153 @@ def _apart(face, others): # whether its middle lies in none of the other boxes
     return not any(left <= x <= left + width and top <= y <= top + height for left, top, width, height in (o.box for o in others))
 
 # %% ../nbs/09_inference.ipynb #d52b2a74
-class YuNet:
-    "Finds faces (Wu et al. 2023); made once, called often"
-    def __init__(self, path=None, # `face_detection_yunet_2023mar.onnx`; default: `yunet_file`
-                 threshold: float = .7, # 0–1, the least sure face that counts
-                ):
-        "Raises `DownloadError` where the weights can't be had"
-        path = str(path or yunet_file())
-        with quiet_stderr(): self.network = cv2.FaceDetectorYN.create(path, '', (DETECTION_SIZE, DETECTION_SIZE), threshold)
+class _Pool:
+    "Hold objects that one thread at a time may use, as many as are needed at once"
+    def __init__(self, make, *args):
+        self.make, self.args, self.idle = make, args, []
 
-    def __call__(self, picture, # uint8 (h, w, 3), RGB, from `read_rgb`
-                ) -> list: # of `Face`, surest first
-        faces, longer = self._look(*_shrunk(picture)), max(picture.shape[:2])
-        if longer < DETECTION_SIZE: faces += [face for face in self._look(*_shrunk(picture, most=2)) if _apart(face, faces)]
-        if not faces: faces = [face for face in self._look(*_shrunk(picture, DETECTION_SIZE//4)) if max(face.box[2:]) >= FILLING*longer]
+    @contextmanager
+    def borrowed(self):
+        "Yield an object that no other thread has; one that raised an error is not used again"
+        try: item = self.idle.pop()
+        except IndexError: item = self.make(*self.args)
+        yield item
+        self.idle.append(item)
+
+    def __reduce__(self): return _Pool, (self.make, *self.args)
+
+# %% ../nbs/09_inference.ipynb #d77b1a89
+_STRIDES = (8, 16, 32)  # pixels between the cells of YuNet's three grids
+_PARTS = ('cls', 'obj', 'bbox', 'kps')  # what YuNet says of each cell
+_OVERLAPPING = .3  # intersection over union from which two boxes are one face
+
+def _onnx_session(weights: bytes):
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # callers bring the threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(weights, options, providers=['CPUExecutionProvider'])
+
+def _cells(stride: int) -> np.ndarray:  # float32 (n, 2), x and y of each cell
+    side = DETECTION_SIZE//stride
+    rows, columns = np.divmod(np.arange(side*side, dtype='float32'), side)
+    return np.column_stack([columns, rows])
+
+_CELLS = {stride: _cells(stride) for stride in _STRIDES}
+
+class YuNet:
+    """Detect faces with YuNet (Wu et al. 2023); any number of threads may call one.
+
+    `YuNet()(image)` returns a list of `Face`. Raises `DownloadError` where the weights
+    can't be had.
+    """
+    def __init__(
+        self,
+        path: str | Path | None = None,  # the weights; None: `yunet_file`
+        threshold: float = .7,  # 0–1, the lowest score of a detection
+    ):
+        self.threshold = threshold
+        self._load(Path(path or yunet_file()).read_bytes())
+
+    def _load(self, weights: bytes):
+        self.weights, self.session = weights, _onnx_session(weights)
+        self.outputs = [output.name for output in self.session.get_outputs()]
+
+    def __getstate__(self): return self.weights, self.threshold
+
+    def __setstate__(self, state):
+        weights, self.threshold = state
+        self._load(weights)
+
+    def __call__(
+        self,
+        image: np.ndarray,  # uint8 (h, w, 3), RGB, from `read_rgb`
+    ) -> list[Face]:  # highest score first
+        "Detect the faces of an image"
+        faces, longer = self._look(*_shrunk(image)), max(image.shape[:2])
+        if longer < DETECTION_SIZE:
+            enlarged = self._look(*_shrunk(image, most=2))
+            faces += [face for face in enlarged if _apart(face, faces)]
+        if not faces:
+            near = self._look(*_shrunk(image, DETECTION_SIZE//4))
+            faces = [face for face in near if max(face.box[2:]) >= FILLING*longer]
         return sorted(faces, key=lambda face: -face.score)
 
-    def _look(self, picture, scale):
-        self.network.setInputSize(picture.shape[1::-1])
-        found = self.network.detect(np.ascontiguousarray(picture[..., ::-1]))[1]
-        return [] if found is None else [Face(tuple((o[:4]/scale).tolist()), o[4:14].reshape(5, 2)/scale, float(o[14])) for o in found]
+    def _look(self, image: np.ndarray, scale: float) -> list[Face]:
+        rows = self._rows(image)
+        if not len(rows): return []
+        kept = cv2.dnn.NMSBoxes(rows[:, :4], rows[:, 14], self.threshold, _OVERLAPPING)
+        return [_face_of(row, scale) for row in rows[kept]]
+
+    def _rows(self, image: np.ndarray) -> np.ndarray:
+        "Run the network on an image of at most 640 × 640 pixels"
+        below, right = DETECTION_SIZE - image.shape[0], DETECTION_SIZE - image.shape[1]
+        padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
+        blob = cv2.dnn.blobFromImage(padded, swapRB=True)  # float32 (1, 3, 640, 640), 0–255
+        outputs = self.session.run(None, {'input': blob})
+        named = dict(zip(self.outputs, outputs))
+        return np.concatenate([self._grid(named, stride) for stride in _STRIDES])
+
+    def _grid(self, outputs: dict, stride: int) -> np.ndarray:
+        "Read a grid's cells into rows: x, y, width, height, ten coordinates, score"
+        is_face, is_object, boxes, points = (outputs[f'{part}_{stride}'][0] for part in _PARTS)
+        scores = np.sqrt(np.clip(is_face, 0, 1)*np.clip(is_object, 0, 1))[:, 0]
+        chosen = np.flatnonzero(scores >= self.threshold)
+        cells, boxes, points = _CELLS[stride][chosen], boxes[chosen], points[chosen]
+        middles, sizes = (cells + boxes[:, :2])*stride, np.exp(boxes[:, 2:])*stride
+        landmarks = (points.reshape(-1, 5, 2) + cells[:, None])*stride
+        corners, scores = middles - sizes/2, scores[chosen, None]
+        return np.hstack([corners, sizes, landmarks.reshape(-1, 10), scores])
+
+def _face_of(row: np.ndarray, scale: float) -> Face:
+    box, landmarks = row[:4]/scale, row[4:14].reshape(5, 2)/scale
+    return Face(tuple(box.tolist()), landmarks, float(row[14]))
 
 # %% ../nbs/09_inference.ipynb #b7d4fa98
-class MTCNN:
-    "Finds faces with weights that come with the package `mtcnn` (Zhang et al. 2016); slower than YuNet, and it loads TensorFlow"
-    def __init__(self, threshold: float = .9, # 0–1, the least sure face that counts
-                ):
-        import fer_nb.batches                                  # loads TensorFlow without what it says about CUDA
-        from mtcnn import MTCNN
-        self.network, self.threshold = MTCNN(device='CPU:0'), threshold
+_log = logging.getLogger('fer_nb')
+_MTCNN_POINTS = ('left_eye', 'right_eye', 'nose', 'mouth_left', 'mouth_right')
 
-    def __call__(self, picture, # uint8 (h, w, 3), RGB, from `read_rgb`
-                ) -> list: # of `Face`, surest first
-        small, scale = _shrunk(picture)
-        parts = ('left_eye', 'right_eye', 'nose', 'mouth_left', 'mouth_right')
-        faces = [Face(tuple((np.array(o['box'])/scale).tolist()), np.array([o['keypoints'][part] for part in parts], 'float32')/scale, float(o['confidence']))
-                 for o in self.network.detect_faces(small) if o['confidence'] >= self.threshold]
+class MTCNN:
+    """Detect faces with MTCNN (Zhang et al. 2016), whose weights come with its package.
+
+    Slower than YuNet, and it loads TensorFlow. Threads wait for one another.
+    """
+    def __init__(
+        self,
+        threshold: float = .9,  # 0–1, the lowest score of a detection
+    ):
+        from mtcnn import MTCNN
+        self.network, self.lock = MTCNN(device='CPU:0'), threading.Lock()
+        self.threshold = threshold
+
+    def __call__(
+        self,
+        image: np.ndarray,  # uint8 (h, w, 3), RGB, from `read_rgb`
+    ) -> list[Face]:  # highest score first
+        "Detect the faces of an image"
+        small, scale = _shrunk(image)
+        with self.lock: found = self.network.detect_faces(small)
+        faces = [_face_in(row, scale) for row in found if row['confidence'] >= self.threshold]
         return sorted(faces, key=lambda face: -face.score)
+
+    def __reduce__(self): return MTCNN, (self.threshold,)
+
+def _face_in(row: dict, scale: float) -> Face:
+    landmarks = np.array([row['keypoints'][point] for point in _MTCNN_POINTS], 'float32')
+    box = np.array(row['box'])/scale
+    return Face(tuple(box.tolist()), landmarks/scale, float(row['confidence']))
 
 # %% ../nbs/09_inference.ipynb #9dc5460b
 @lru_cache
-def face_detector(): # `YuNet`, or `MTCNN` where YuNet can't be fetched
-    "The detector to use here; the same one at each call"
+def face_detector() -> YuNet | MTCNN:  # the same one at each call
+    """Choose the detector: YuNet, or MTCNN where YuNet's weights can't be fetched.
+
+    Raises `DownloadError` where the package `mtcnn` is missing as well.
+    """
     try: return YuNet()
     except DownloadError as e:
-        print(f'{e}\nGoing on with MTCNN, which is slower')
+        if not find_spec('mtcnn'): raise
+        _log.warning("%s. Going on with MTCNN, which is slower", e)
         return MTCNN()
 
 # %% ../nbs/09_inference.ipynb #9a47187e
@@ -143,20 +248,53 @@ def _serving_network(model, temperature): # a Keras model: faces -> calibrated p
     return keras.Model(both.inputs[0], [sharpened, maps])
 
 # %% ../nbs/09_inference.ipynb #d6c86c76
-def export(name, # a trained model's name, or its folder as a `Path`
-          ) -> Path: # `models/<name>/serving.tflite`
-    "Write the file that `Recognizer` reads without TensorFlow (LiteRT, weights in eight bits); raises `ModelError` where the network can't be converted faithfully, or Keras computes with another backend than TensorFlow"
-    from fer_nb.models import load_model, need_tensorflow, tf
+_ORIGIN = 'origin.json'  # in the zip archive behind the network
+
+def _origin(card: dict) -> dict:
+    return {'model_sha256': card.get('model_sha256'), 'temperature': card['temperature']}
+
+def _signed(network: bytes, card: dict) -> bytes:
+    "Append what a serving file was made from"
+    file = io.BytesIO(network)
+    with zipfile.ZipFile(file, 'a') as archive:
+        archive.writestr(zipfile.ZipInfo(_ORIGIN), json.dumps(_origin(card)))
+    return file.getvalue()
+
+def is_made_from(
+    serving: bytes,  # content of a `serving.tflite`
+    card: dict,  # a model's, from `load_card`
+) -> bool:
+    "Tell whether a serving file has a card's weights and temperature"
+    try:
+        with zipfile.ZipFile(io.BytesIO(serving)) as archive:
+            return json.loads(archive.read(_ORIGIN)) == _origin(card)
+    except (zipfile.BadZipFile, KeyError, ValueError): return False
+
+# %% ../nbs/09_inference.ipynb #61ce9124
+def _converted(network) -> bytes: # of a Keras model from `_serving_network`
+    from fer_nb.models import tf
+    faces = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 1), tf.float32)
+    traced = tf.function(lambda faces: network(faces, training=False), input_signature=[faces])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    return converter.convert()
+
+def export(
+    name: str | Path,  # a trained model's name, or its folder
+) -> Path:  # `models/<name>/serving.tflite`
+    """Write the file that `Recognizer` reads without TensorFlow: LiteRT, 8-bit weights.
+
+    Raises `ModelError` where the network can't be converted faithfully, or where Keras
+    computes with another backend than TensorFlow.
+    """
+    from fer_nb.models import load_model, need_tensorflow
     need_tensorflow('export')
     model, card = load_model(name)
     network = _serving_network(model, card['temperature'])
-    traced = tf.function(lambda faces: network(faces, training=False), input_signature=[tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 1), tf.float32)])
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()])
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    with quiet_stderr(): content = converter.convert()
+    content = _converted(network)
     _check_parity(LiteRT(content), network)
     path = load_card(name)[1]/SERVING
-    with atomic_write(path, 'wb') as f: f.write(content)
+    with atomic_write(path, 'wb') as f: f.write(_signed(content, card))
     return path
 
 def _check_parity(served, network, n=64):
@@ -170,44 +308,72 @@ def _check_parity(served, network, n=64):
         raise ModelError(f"the converted network answers otherwise than the trained one (heat maps correlate at {alike:.3f}): it is not written")
 
 # %% ../nbs/09_inference.ipynb #3421ce06
-def _in_batches(answer, faces, size=32):
-    faces = np.asarray(faces, 'float32')
-    if not len(faces): return np.zeros((0, len(EMOTIONS)), 'float32'), np.zeros((0, len(EMOTIONS), 1, 1), 'float32')
-    parts = [answer(faces[i:i + size]) for i in range(0, len(faces), size)]
-    return tuple(np.concatenate(o) for o in zip(*parts))
+_BATCH = 32  # faces that go through a network at once
 
-class LiteRT:
-    "A serving file, called as a function: float32 (n, 48, 48, 1) -> probabilities float32 (n, 8), coarse heat maps float32 (n, 8, h, w)"
-    def __init__(self, model, # path or content of a `serving.tflite`
-                 threads: int | None = None, # None: one for each processor
-                ):
+def _in_batches(network, faces) -> tuple[np.ndarray, np.ndarray]:
+    faces = np.asarray(faces, 'float32').reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 1)
+    if not len(faces):
+        nobody = np.zeros((0, len(EMOTIONS)), 'float32')
+        return nobody, nobody[..., None, None]
+    parts = [network(faces[start:start + _BATCH]) for start in range(0, len(faces), _BATCH)]
+    probabilities, maps = zip(*parts)
+    return np.concatenate(probabilities), np.concatenate(maps)
+
+class _Interpreter:
+    "LiteRT's interpreter, which keeps its input, its output and the size of a batch"
+    def __init__(self, content: bytes):
         from ai_edge_litert.interpreter import Interpreter
-        content = {'model_content': model} if isinstance(model, bytes) else {'model_path': str(model)}
-        with quiet_stderr(): self.interpreter = Interpreter(**content, num_threads=threads or os.cpu_count())
+        try: self.interpreter = Interpreter(model_content=content, num_threads=1)
+        except ValueError as e:
+            raise ModelError(f"a serving file is damaged: {e}. `fer_nb export` makes it anew") from None
+        self.faces = self.interpreter.get_input_details()[0]['index']
+        self.outputs = [o['index'] for o in self.interpreter.get_output_details()]
         self.batch = 0
 
-    def _answer(self, faces):
-        start, *_ = self.interpreter.get_input_details()
+    def run(self, faces: np.ndarray) -> list[np.ndarray]:  # probabilities, maps
         if len(faces) != self.batch:
-            self.interpreter.resize_tensor_input(start['index'], faces.shape)
-            with quiet_stderr(): self.interpreter.allocate_tensors()
+            self.interpreter.resize_tensor_input(self.faces, faces.shape)
+            self.interpreter.allocate_tensors()
             self.batch = len(faces)
-        self.interpreter.set_tensor(start['index'], faces)
+        self.interpreter.set_tensor(self.faces, faces)
         self.interpreter.invoke()
-        return sorted((self.interpreter.get_tensor(o['index']) for o in self.interpreter.get_output_details()), key=np.ndim)
+        return sorted(map(self.interpreter.get_tensor, self.outputs), key=np.ndim)
 
-    def __call__(self, faces): return _in_batches(self._answer, faces)
+class LiteRT:
+    """Run a serving file: float32 (n, 48, 48, 1) -> probabilities float32 (n, 8) and
+    coarse heat maps float32 (n, 8, h, w). Any number of threads may call one.
+
+    Raises `ModelError` for a file that is none.
+    """
+    def __init__(
+        self,
+        model: str | Path | bytes,  # a `serving.tflite`, or its content
+    ):
+        content = model if isinstance(model, bytes) else Path(model).read_bytes()
+        self.interpreters = _Pool(_Interpreter, content)
+        with self.interpreters.borrowed(): pass  # says now whether it is damaged
+
+    def _run(self, faces):
+        with self.interpreters.borrowed() as interpreter: return interpreter.run(faces)
+
+    def __call__(self, faces): return _in_batches(self._run, faces)
 
 # %% ../nbs/09_inference.ipynb #c33d8fcf
 class InKeras:
-    "The same of any trained model of the registry, through TensorFlow"
-    def __init__(self, name, # a trained model's name, or its folder as a `Path`
-                ):
+    "Run a trained model of the registry as `LiteRT` does a serving file, through TensorFlow"
+    def __init__(
+        self,
+        name: str | Path,  # a trained model's name, or its folder
+    ):
         from fer_nb.models import load_model
         model, card = load_model(name)
-        self.network = _serving_network(model, card['temperature'])
+        self.name, self.network = name, _serving_network(model, card['temperature'])
 
-    def __call__(self, faces): return _in_batches(lambda part: [o.numpy() for o in self.network(part, training=False)], faces)
+    def _run(self, faces): return [o.numpy() for o in self.network(faces, training=False)]
+
+    def __call__(self, faces): return _in_batches(self._run, faces)
+
+    def __reduce__(self): return InKeras, (self.name,)
 
 # %% ../nbs/09_inference.ipynb #26274e2d
 @dataclass(frozen=True)
@@ -240,46 +406,105 @@ def _whole_frame(picture): # the matrix of the central square
     return np.array([[step, 0, (width - step*IMAGE_SIZE)/2 + step/2 - .5], [0, step, (height - step*IMAGE_SIZE)/2 + step/2 - .5]])
 
 # %% ../nbs/09_inference.ipynb #66e24b00
+@dataclass(frozen=True)
+class _Crops:
+    "The faces of an image, ready for the network"
+    faces: list[Face | None]
+    matrices: list[np.ndarray]
+    pixels: list[np.ndarray]
+
+def _network_of(name: str | Path, card: dict, folder: Path) -> LiteRT | InKeras:
+    "Load a model's serving file, made anew where it is stale, else the model itself"
+    has_tensorflow, path = find_spec('tensorflow') is not None, folder/SERVING
+    install = "install TensorFlow with `pip install 'fer_nb[train]'`"
+    if not path.exists():
+        if has_tensorflow: return InKeras(name)
+        raise ModelError(f"{folder} has no {SERVING}: {install}, or copy one that was "
+                         "exported where TensorFlow is")
+    content = path.read_bytes()
+    if is_made_from(content, card): return LiteRT(content)
+    if not has_tensorflow:
+        raise ModelError(f"{path} was made from other weights or another temperature than "
+                         f"card.json states, so it is not used: {install} and run "
+                         f"`fer_nb export {card.get('name', name)}`")
+    try: return LiteRT(export(name))
+    except StorageError: return InKeras(name)  # a folder that may only be read
+
 class Recognizer:
-    "Faces and their expressions in pictures"
-    def __init__(self, network, # faces -> probabilities, coarse heat maps: a `LiteRT` or an `InKeras`
-                 card: dict, # the model's
-                 detector=None, # picture -> list of `Face`; None: `face_detector`
-                ):
+    """Find the faces of images and recognise their expressions.
+
+    >>> recognizer = Recognizer.from_pretrained('final')
+    >>> for found in recognizer.recognize('photograph.jpg'):
+    ...     print(found.label, found.probabilities.max(), found.face.box)
+
+    One may be called from many threads, pickled for other processes, and used after a fork.
+    """
+    def __init__(
+        self,
+        network,  # faces -> probabilities, coarse heat maps: a `LiteRT` or an `InKeras`
+        card: dict,  # the model's
+        detector=None,  # image -> list of `Face`; None: `face_detector`
+    ):
         self.network, self.card, self.detector = network, card, detector
 
     @classmethod
-    def from_pretrained(cls, name: str = 'final', # a model's name, or its folder as a `Path`
-                        detector=None, # picture -> list of `Face`; None: `face_detector`
-                       ):
-        "A recogniser with a trained model: its serving file where there is one, else through TensorFlow; raises `ModelError`"
+    def from_pretrained(
+        cls,
+        name: str | Path = 'final',  # a model's name, or its folder
+        detector=None,  # image -> list of `Face`; None: `face_detector`
+    ) -> 'Recognizer':
+        """Load a trained model: its serving file where there is one, else with TensorFlow.
+
+        A serving file that doesn't belong to the model's card is exported anew. Raises
+        `ModelError` where that needs TensorFlow and it is missing, and for a damaged model.
+        """
         card, folder = load_card(name)
-        served = folder/SERVING
-        return cls(LiteRT(served) if served.exists() else InKeras(name), card, detector)
+        return cls(_network_of(name, card, folder), card, detector)
 
-    def _cut(self, image, whole): # faces, their matrices, their pixels
-        picture = read_rgb(image)
-        if picture.shape == (IMAGE_SIZE, IMAGE_SIZE, 3): return [None], [_whole_frame(picture)], [preprocess(image)]
-        if self.detector is None: self.detector = face_detector()
-        faces = self.detector(picture)
+    def _crops(self, image, whole: bool, channel_order: str) -> _Crops:
+        rgb = read_rgb(image, channel_order)
+        everything = _whole_frame(rgb)
+        if rgb.shape == (IMAGE_SIZE, IMAGE_SIZE, 3):  # a face that was cropped already
+            return _Crops([None], [everything], [preprocess(image, channel_order)])
+        detector = self.detector or face_detector()
+        faces = detector(rgb)
         matrices = [face_frame(face) for face in faces]
-        if not faces and whole: faces, matrices = [None], [_whole_frame(picture)]
-        return faces, matrices, [preprocess(cut_face(picture, matrix)) for matrix in matrices]
+        if whole and not faces: faces, matrices = [None], [everything]
+        pixels = [preprocess(cut_face(rgb, matrix)) for matrix in matrices]
+        return _Crops(faces, matrices, pixels)
 
-    def recognize_batch(self, images, # each what `preprocess` takes
-                        whole: bool = False, # where no face is found in a picture, take all of it for one
-                       ) -> list: # a list of `Recognition` for each picture, surest face first; empty where no face is found
-        "Each face of several pictures, the network asked for many at once; raises `ImageError` for what is no picture"
-        cut = [self._cut(image, whole) for image in images]
-        probabilities, maps = self.network([face for *_, pixels in cut for face in pixels])
-        starts = np.cumsum([0] + [len(faces) for faces, *_ in cut])
-        return [[Recognition(*o) for o in zip(*parts, probabilities[start:], maps[start:])] for parts, start in zip(cut, starts)]
+    def recognize_batch(
+        self,
+        images,  # each what `preprocess` takes
+        whole: bool = False,  # where no face is found in an image, take all of it for one
+        channel_order: str = 'RGB',  # of arrays; 'BGR' for those of OpenCV's
+    ) -> list[list[Recognition]]:  # a list for each image, highest score first
+        """Recognise each face of several images, the faces of all in one go.
 
-    def recognize(self, image, # what `preprocess` takes
-                  whole: bool = False, # where no face is found, take the whole picture for one
-                 ) -> list: # of `Recognition`, surest face first; empty where no face is found
-        "Each face of a picture with its probabilities; raises `ImageError` for what is no picture"
-        return self.recognize_batch([image], whole)[0]
+        An image without a face has an empty list. Raises `ImageError` for what is no image.
+        """
+        crops = [self._crops(image, whole, channel_order) for image in images]
+        faces = [face for crop in crops for face in crop.pixels]
+        ends = np.cumsum([len(crop.faces) for crop in crops], dtype=int)
+        outputs = (np.split(output, ends) for output in self.network(faces))
+        return [
+            [Recognition(*one) for one in zip(crop.faces, crop.matrices, crop.pixels, *own)]
+            for crop, *own in zip(crops, *outputs)
+        ]
+
+    def recognize(
+        self,
+        image,  # a path, bytes, an array, a PIL image: what `preprocess` takes
+        whole: bool = False,  # where no face is found, take the whole image for one
+        channel_order: str = 'RGB',  # of an array; 'BGR' for one of OpenCV's
+    ) -> list[Recognition]:  # highest score first; empty where no face is found
+        """Recognise each face of an image.
+
+        Each has a `label`, calibrated `probabilities` in the order of `EMOTIONS`, the
+        `face` with its box in pixels, and `heatmap(emotion)`. An image of 48 × 48 pixels
+        is taken for a face. Raises `ImageError` for what is no image.
+        """
+        return self.recognize_batch([image], whole, channel_order)[0]
 
 # %% ../nbs/09_inference.ipynb #8739511b
 def percent(probability: float, # 0–1
@@ -306,23 +531,42 @@ def _ink(color): # black or white, what can be read on `color`
     return 'black' if np.dot(levels, (.299, .587, .114)) > 140 else 'white'
 
 # %% ../nbs/09_inference.ipynb #165510dd
-def annotate(picture, # uint8 (h, w, 3), RGB, from `read_rgb`
-             found, # the picture's `Recognition`s
-             heat: bool = True, # with heat maps
-             emotion: str | None = None, # whose heat maps; None: each face's likeliest
-            ) -> np.ndarray: # uint8 (h, w, 3)
-    "The picture with each face framed, numbered and named; a picture in which no face was found, so that it was taken for one as a whole, has a question mark"
-    canvas = np.array(picture)
+def _tag(number: int, found: Recognition) -> str:
+    "Write a face's number, its label and how probable that is"
+    doubt = '' if found.face or found.is_cut_out else '?'
+    return f'{number}{doubt}  {found.label} {percent(found.probabilities.max())}'
+
+def _draw_face(draw, number: int, found: Recognition, size: int):
+    from PIL import ImageFont
+    corners, color = _corners(found.matrix), EMOTION_COLORS[found.label]
+    outline = [tuple(corner) for corner in (*corners, *corners[:2])]
+    draw.line(outline, fill=color, width=max(2, size//6))
+    font, text = ImageFont.load_default(size), _tag(number, found)
+    width, height = draw.textlength(text, font) + size/2, 1.4*size
+    upper_left = corners[corners.sum(axis=1).argmin()]
+    limits = max(0, draw.im.size[0] - width), draw.im.size[1]
+    x, y = np.clip(upper_left - [0, height], 0, limits)
+    draw.rectangle((x, y, x + width, y + height), fill=color)
+    draw.text((x + size/4, y + .1*size), text, fill=_ink(color), font=font)
+
+def annotate(
+    image,  # what `preprocess` takes
+    found: list[Recognition],  # of its faces
+    heat: bool = True,  # with heat maps
+    emotion: str | None = None,  # whose heat maps; None: each face's predicted one
+    channel_order: str = 'RGB',  # of an array, and then of the result as well
+) -> np.ndarray:  # uint8 (h, w, 3)
+    """Draw a frame, a number and a label around each face of an image.
+
+    An image that was taken for a face as a whole gets a question mark. Raises
+    `ImageError` for what is no image.
+    """
+    from PIL import Image, ImageDraw
+    canvas = np.array(read_rgb(image, channel_order))
     if heat:
-        for o in found: _lay_heat(canvas, o.matrix, o.heatmap(emotion))
-    image = Image.fromarray(canvas)
-    draw, size = ImageDraw.Draw(image), max(12, max(canvas.shape)//40)
-    font = ImageFont.load_default(size)
-    for i, o in enumerate(found, 1):
-        corners, color = _corners(o.matrix), EMOTION_COLORS[o.label]
-        draw.line([tuple(p) for p in (*corners, *corners[:2])], fill=color, width=max(2, size//6))
-        text = f"{i}{'' if o.face or o.is_cut_out else '?'}  {o.label} {percent(o.probabilities.max())}"
-        x, y = np.clip(corners[corners.sum(axis=1).argmin()] - [0, 1.4*size], 0, [max(0, image.width - draw.textlength(text, font) - size/2), image.height])
-        draw.rectangle((x, y, x + draw.textlength(text, font) + size/2, y + 1.4*size), fill=color)
-        draw.text((x + size/4, y + .1*size), text, fill=_ink(color), font=font)
-    return np.asarray(image)
+        for one in found: _lay_heat(canvas, one.matrix, one.heatmap(emotion))
+    marked = Image.fromarray(canvas)
+    draw, size = ImageDraw.Draw(marked), max(12, max(canvas.shape)//40)
+    for number, one in enumerate(found, 1): _draw_face(draw, number, one, size)
+    rgb = np.asarray(marked)
+    return rgb if channel_order == 'RGB' else rgb[..., ::-1]

@@ -18,12 +18,12 @@ from typing import Callable
 import numpy as np
 import pandas as pd
 
-from .core import (EMOTIONS, IMAGE_SIZE, ModelError, atomic_write, load_card, model_dirs, models_dir, quiet_stderr, read_json,
+from .core import (EMOTIONS, IMAGE_SIZE, ModelError, atomic_write, load_card, model_dirs, models_dir, read_json,
                          storage_errors, write_json)
 from .batches import tf     # loaded there without its greetings
 
 # %% ../nbs/05_models.ipynb #70ec0dfe
-with quiet_stderr(): import keras
+import keras
 from keras import layers
 if keras.backend.backend() != 'tensorflow': tf.config.set_visible_devices([], 'GPU')   # they are the other backend's; TensorFlow makes the batches
 

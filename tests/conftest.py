@@ -1,5 +1,5 @@
 "A small synthetic release, homes made from it, and ways to run the command line"
-import hashlib, io, os, shutil, signal, subprocess, sys
+import hashlib, io, os, shutil, signal, subprocess, sys, venv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +113,39 @@ def prepared_home(prepared, home): return shutil.copytree(prepared[0], home)
 
 @pytest.fixture
 def trained_home(trained, home): return shutil.copytree(trained[0], home)
+
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+BUILT_FROM = ('fer_nb', 'models', 'nbs', 'data/README.md', 'setup.py', 'settings.ini',
+              'pyproject.toml', 'README.md')
+
+def call(*args, timeout=300, **options):
+    "What a program prints; a test fails where the program does"
+    ended = subprocess.run(list(map(str, args)), capture_output=True, text=True,
+                           encoding='utf-8', timeout=timeout, **options)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+def copy_sources(tree):
+    "A copy of what a wheel is built from"
+    rubbish = shutil.ignore_patterns('__pycache__', 'run')
+    for name in BUILT_FROM:
+        source, target = CHECKOUT/name, tree/name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir(): shutil.copytree(source, target, ignore=rubbish)
+        else: shutil.copy(source, target)
+    return tree
+
+def build_wheel(tree, folder):
+    call(sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps',
+         '--wheel-dir', folder, tree)
+    return next(folder.glob('fer_nb-*.whl'))
+
+def empty_environment(folder):
+    "An environment without any package: its folder, and where its packages come"
+    venv.create(folder, with_pip=False)
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    return folder, Path(call(folder/'bin/python', '-c', where).strip())
 
 
 @pytest.fixture(scope='session')

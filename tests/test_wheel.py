@@ -1,46 +1,36 @@
 "A wheel, installed into another environment and used from another folder"
-import os, shutil, subprocess, sys, venv, zipfile
+import os, shutil, sys, zipfile
 from pathlib import Path
 
 import pytest, requests
 
+from conftest import build_wheel, call, copy_sources, empty_environment
 from test_dashboard import DETECTOR, free_port, running
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-
-
-def call(*args, **options):
-    ended = subprocess.run(list(map(str, args)), capture_output=True, text=True, encoding='utf-8', timeout=300, **options)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
 
 @pytest.fixture(scope='module')
 def tree(trained, tmp_path_factory):
-    "A copy of what a wheel is built from, with a model of ours under a shipped name, one under its own, and data that must not travel"
-    tree = tmp_path_factory.mktemp('tree')/'checkout'
-    rubbish = shutil.ignore_patterns('__pycache__', 'run')
-    for name in ('fer_nb', 'models', 'nbs', 'data/README.md', 'setup.py', 'settings.ini', 'pyproject.toml', 'README.md'):
-        source, target = CHECKOUT/name, tree/name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, target, ignore=rubbish) if source.is_dir() else shutil.copy(source, target)
-    for name in ('final', 'mine'): shutil.copytree(trained[0]/'models/baseline', tree/'models'/name, dirs_exist_ok=True)
+    """A copy of what a wheel is built from, with a model of ours under a shipped name,
+    one under its own, and data that must not travel"""
+    tree = copy_sources(tmp_path_factory.mktemp('tree')/'checkout')
+    model = trained[0]/'models/baseline'
+    for name in ('final', 'mine'):
+        shutil.copytree(model, tree/'models'/name, dirs_exist_ok=True)
     shutil.copytree(trained[0]/'data/raw', tree/'data/raw')
     return tree
 
 @pytest.fixture(scope='module')
 def wheel(tree, tmp_path_factory):
-    folder = tmp_path_factory.mktemp('dist')
-    call(sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--wheel-dir', folder, tree)
-    return next(folder.glob('fer_nb-*.whl'))
+    return build_wheel(tree, tmp_path_factory.mktemp('dist'))
 
 @pytest.fixture(scope='module')
 def environment(wheel, tmp_path_factory):
     "Another environment: our dependencies, but only the wheel's fer_nb"
-    folder = tmp_path_factory.mktemp('environment')
-    venv.create(folder, with_pip=False)
-    there = Path(call(folder/'bin/python', '-c', "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-    (there/'dependencies.pth').write_text('\n'.join(o for o in sys.path if o.endswith('-packages')), encoding='utf-8')
-    call(sys.executable, '-m', 'pip', '--python', folder/'bin/python', 'install', '--quiet', '--no-deps', '--no-index', wheel)
+    folder, there = empty_environment(tmp_path_factory.mktemp('environment'))
+    ours = [path for path in sys.path if path.endswith('-packages')]
+    (there/'dependencies.pth').write_text('\n'.join(ours), encoding='utf-8')
+    call(sys.executable, '-m', 'pip', '--python', folder/'bin/python', 'install',
+         '--quiet', '--no-deps', '--no-index', wheel)
     return folder, there
 
 @pytest.fixture

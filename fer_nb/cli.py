@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['app', 'one_line_errors', 'print_table', 'prepare', 'eda', 'train', 'tune', 'evaluate', 'export', 'predict',
-           'dashboard', 'models', 'demo', 'menu', 'main']
+           'dashboard', 'models', 'doctor', 'demo', 'menu', 'main']
 
 # %% ../nbs/11_cli.ipynb #c4f1b90b
-import sys, time
+import logging, os, signal, sys, time, warnings
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Optional
@@ -19,23 +19,42 @@ app = typer.Typer(name='fer_nb', add_completion=False, rich_markup_mode='markdow
                   context_settings={'help_option_names': ['-h', '--help']})
 _state = {'debug': False}
 
-_GOES_ON = 'What was done so far is kept: the same command goes on from there'
+class _Terminated(KeyboardInterrupt):
+    "The process was told to end (SIGTERM), which is handled like Ctrl-C"
+
+_BEGINS_ANEW = 'The same command begins anew'
+
+def _leave(message, code: int):
+    print(f'fer_nb: {message}', file=sys.stderr)
+    raise typer.Exit(code)
+
+def _lacks(error: ModuleNotFoundError, extra: str | None) -> str:
+    "Say what to install where a package is missing"
+    from fer_nb.doctor import extras, missing_packages
+    package = error.name.partition('.')[0]
+    if not extra:
+        named = package.replace('_', '-').lower()
+        extra = next((one for one in extras() if named in missing_packages(one)), 'all')
+    return f"{package} is not installed; this needs the extra {extra!r}: pip install 'fer_nb[{extra}]'"
 
 @contextmanager
-def one_line_errors(interrupted: str = 'The same command begins anew', # what Ctrl-C means for the work done so far
-                   ):
-    "Turn exceptions into one line on standard error and an exit code; with `--debug`, let them pass"
-    def leave(message, code):
-        print(f'fer_nb: {message}', file=sys.stderr)
-        raise typer.Exit(code)
+def one_line_errors(
+    interrupted: str = _BEGINS_ANEW,  # what Ctrl-C means for the work done so far
+    extra: str | None = None,  # what installs the packages of this command
+):
+    "Turn exceptions into one line on standard error and an exit code, unless `--debug` is set"
     try: yield
-    except KeyboardInterrupt: leave(f'interrupted. {interrupted}', 130)
-    except (typer.Exit, typer.Abort): raise
+    except KeyboardInterrupt as e:
+        kept = ' '.join(getattr(e, '__notes__', [])) or interrupted
+        _leave(f'interrupted. {kept}', 143 if isinstance(e, _Terminated) else 130)
+    except (typer.Exit, typer.Abort, BrokenPipeError): raise
     except Exception as e:
         if _state['debug']: raise
         from fer_nb.core import FerNbError
-        if isinstance(e, FerNbError): leave(e, 1)
-        leave(f'{type(e).__name__}: {str(e).splitlines()[0] if str(e) else "no message"} (unforeseen: `fer_nb --debug …` shows where)', 1)
+        if isinstance(e, FerNbError): _leave(e, 1)
+        if isinstance(e, ModuleNotFoundError) and e.name: _leave(_lacks(e, extra), 1)
+        first, *_ = str(e).splitlines() or ['no message']
+        _leave(f'{type(e).__name__}: {first} (unforeseen: `fer_nb --debug …` shows where)', 1)
 
 # %% ../nbs/11_cli.ipynb #74c2d752
 def print_table(df, # rows to show
@@ -59,7 +78,7 @@ def prepare(source: Annotated[Optional[str], typer.Option(help="'synthetic' (dra
             noise: Annotated[float, typer.Option(help="Share of rows whose labels are damaged on purpose, in a copy of the table, to score the cleaning; 0 for none.")] = .02,
             seed: Annotated[int, typer.Option(help='Seed of the damage.')] = 42):
     "Get images and votes, damage some labels in a copy of the table, clean, and find duplicates: fills `data/raw`."
-    with one_line_errors(_GOES_ON):
+    with one_line_errors('Images that were copied are kept: the same command goes on from there', 'train'):
         from fer_nb.acquisition import acquire
         from fer_nb.cleaning import clean_dataset
         from fer_nb.core import DataError, raw_dir, read_json, read_table
@@ -96,7 +115,7 @@ def _print_cleaning(found: dict, policy: str):
 @app.command()
 def eda(output: Annotated[Optional[str], typer.Option(help='Folder for the figures; default results/eda.')] = None):
     "Draw what the data look like: figures and a page that shows them."
-    with one_line_errors():
+    with one_line_errors(extra='train'):
         from fer_nb.eda import explore
         print(f"Figures: {explore(output=output)}")
 
@@ -122,7 +141,8 @@ def train(recipe: Annotated[str, typer.Argument(help="What to train: 'baseline',
     "Train a network on the prepared data, and before it those that it learns from, where they are missing. Interrupted, the same command goes on."
     settings = {k: v for k, v in dict(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate, schedule=schedule, labels=labels, split=split,
                 class_weighting=class_weighting, patience=patience, precision=precision, seed=seed).items() if v is not None}
-    with one_line_errors(_GOES_ON if not restart else 'What was done so far is kept: the same command without --restart goes on from there'):
+    without = ' without --restart' if restart else ''
+    with one_line_errors(f'Finished epochs are kept: the same command{without} goes on from there', 'train'):
         from fer_nb import training
         config, name = training.recipe(recipe), name or recipe
         if dropout is not None: settings['model'] = config.model | {'dropout': dropout}
@@ -144,7 +164,7 @@ def tune(recipe: Annotated[str, typer.Argument(help="Whose settings to start fro
          epochs: Annotated[int, typer.Option(help='Epochs of each trial, at most.')] = 6,
          seed: Annotated[int, typer.Option(help='Seed of the proposals.')] = 42):
     "Search learning rate, optimizer and dropout; several processes may run this at once."
-    with one_line_errors(_GOES_ON):
+    with one_line_errors('Finished trials are kept: the same command goes on from there', 'train'):
         from fer_nb import training
         table = training.tune(replace(training.recipe(recipe), epochs=epochs, seed=seed), trials)
         print_table(table.round({'val_accuracy': 4, 'learning_rate': 5, 'dropout': 3}), f'{len(table)} trials, best first')
@@ -157,7 +177,7 @@ def tune(recipe: Annotated[str, typer.Argument(help="Whose settings to start fro
 def evaluate(names: Annotated[Optional[list[str]], typer.Argument(help='Models to evaluate, by name (`fer_nb models` lists them); default baseline. Several are compared as well.')] = None,
              split: Annotated[str, typer.Option(help="'test', or 'validation' to leave the test images unseen.")] = 'test'):
     "Measure a trained model on validation and test images: metrics with intervals, figures, calibration."
-    with one_line_errors():
+    with one_line_errors(extra='train'):
         from fer_nb import evaluation
         names = names or ['baseline']
         for name in names:
@@ -185,35 +205,47 @@ def _compare(evaluation, names, split):
 @app.command()
 def export(names: Annotated[Optional[list[str]], typer.Argument(help='Trained models; default baseline.')] = None):
     "Write the file that recognises without TensorFlow (LiteRT, eight-bit weights) beside a trained model."
-    with one_line_errors():
+    with one_line_errors(extra='train'):
         from fer_nb import inference
         for name in names or ['baseline']:
             path = inference.export(name)
             print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 # %% ../nbs/11_cli.ipynb #a899839e
+_PATHS = "Images, films, folders with all below (hidden files left out), and patterns such as 'photos/*.jpg'; /dev/stdin reads a pipe."
+_OUTPUT = 'Table to write: .csv, .jsonl or .parquet. Without it: the first faces on the screen, and plots of films in results/over_time.'
+
 @app.command()
-def predict(paths: Annotated[list[str], typer.Argument(help="Pictures, videos, folders, and patterns such as 'photos/*.jpg'.", show_default=False)],
-            output: Annotated[Optional[str], typer.Option(help="Table to write: .csv, .jsonl or .parquet. Without it: the first faces on the screen, and videos' plots in results/over_time.")] = None,
-            model: Annotated[str, typer.Option(help='Name of a model, as `fer_nb models` lists them.')] = 'final',
-            whole: Annotated[bool, typer.Option('--whole', help='Take a picture for a face where none is found in it.')] = False,
-            annotate: Annotated[Optional[str], typer.Option(help='Folder for copies with boxes, labels and heat maps.')] = None):
-    "Recognise every face in pictures and videos: a row each. With `--output`, an interrupted command goes on."
-    with one_line_errors(_GOES_ON if output else 'No table is kept: with --output, the command could go on from here'):
-        from fer_nb import prediction
-        found = prediction.predict(paths, output, model, whole, annotate)
-        if not output: print(prediction.to_screen(found.faces))
+def predict(
+    paths: Annotated[list[str], typer.Argument(help=_PATHS, show_default=False)],
+    output: Annotated[Optional[str], typer.Option(help=_OUTPUT)] = None,
+    model: Annotated[str, typer.Option(help='Name of a model, as `fer_nb models` lists them.')] = 'final',
+    whole: Annotated[bool, typer.Option('--whole', help='Take an image for a face where none is found in it.')] = False,
+    min_face: Annotated[int, typer.Option(help='Height of the smallest faces to find, in pixels of the image.')] = 48,
+    annotate: Annotated[Optional[str], typer.Option(help='Folder for copies with boxes, labels and heat maps.')] = None,
+):
+    "Recognise every face in images and films: a row each. With `--output`, an interrupted command goes on."
+    with one_line_errors('No table is kept: with --output, the command could go on from here'):
+        from fer_nb import prediction, tables
+        found = prediction.predict(paths, output, model, whole, annotate, min_face)
+        if not output: print(tables.to_screen(found.rows))
         _print_prediction(found, output, annotate)
         if found.problems: raise typer.Exit(1)
 
-def _print_prediction(found, output, annotate):
-    "What was found and where it is; on standard error, what could not be read"
-    files, faces = len(found.sources), len(found.faces)
-    print(f"{faces:,} face{'s'[:faces != 1]} in {found.faces.source.nunique():,} of {files:,} file{'s'[:files != 1]}")
-    for what, where in (('Table', output), ('Annotated copies', annotate)):
-        if where: print(f'{what}: {where}')
-    for path in found.plots: print(f'Emotions over time: {path}')
-    if found.problems: print(f"fer_nb: {len(found.problems)} of {files:,} files could not be read, or not to the end:", *found.problems.values(), sep='\n  ', file=sys.stderr)
+def _count(number: int, noun: str) -> str:
+    return f'{number:,} {noun}' if number == 1 else f'{number:,} {noun}s'
+
+def _print_prediction(found, output: str | None, annotate: str | None):
+    "Print what was found and where it is, and on standard error what went wrong"
+    from fer_nb.files import printable
+    with_faces = len({row['source'] for row in found.rows})
+    print(f"{_count(len(found.rows), 'face')} in {with_faces:,} of {_count(len(found.sources), 'file')}")
+    if output: print(f'Table: {output}')
+    if annotate: print(f'Annotated copies: {annotate}')
+    for path in found.plots: print(f'Emotions over time: {printable(path)}')
+    problems = [printable(problem) for problem in found.problems.values()]
+    if len(problems) == 1: print(f'fer_nb: {problems[0]}', file=sys.stderr)
+    elif problems: print(f'fer_nb: {len(problems)} problems:', *problems, sep='\n  ', file=sys.stderr)
 
 # %% ../nbs/11_cli.ipynb #1d4e8849
 @app.command()
@@ -222,7 +254,7 @@ def dashboard(port: Annotated[int, typer.Option(help='Port to listen on.')] = 88
               visitors: Annotated[int, typer.Option(help='How many pages may be open at a time; each takes over 200 MB.')] = 8,
               browser: Annotated[bool, typer.Option('--browser/--no-browser', help='Open the page here.')] = True):
     "Recognise expressions in the camera and in pictures: a page in the browser."
-    with one_line_errors():
+    with one_line_errors(extra='dashboard'):
         from fer_nb.serving import serve
         serve(ip, port, visitors, browser)
 
@@ -230,11 +262,19 @@ def dashboard(port: Annotated[int, typer.Option(help='Port to listen on.')] = 88
 @app.command()
 def models():
     "List the networks that can be trained and the models that are."
-    with one_line_errors():
+    with one_line_errors(extra='train'):
         from fer_nb.models import models_table
         print_table(models_table())
 
 # %% ../nbs/11_cli.ipynb #3ee75aa6
+@app.command()
+def doctor():
+    "Print versions, extras, detector and models, to paste into a bug report."
+    with one_line_errors():
+        from fer_nb.doctor import diagnose
+        for line in diagnose(): print(line)
+
+# %% ../nbs/11_cli.ipynb #71c5be44
 def _ask(question: str, default: str) -> str: return typer.prompt(question, default=default, show_default=bool(default))
 
 def _menu_prepare():
@@ -254,20 +294,32 @@ def demo(picture: str, # path; '' draws a face
     import numpy as np
     from fer_nb.core import EMOTIONS
     with one_line_errors('The demo writes nothing'):
-        from fer_nb.acquisition import sample_face
         from fer_nb.inference import Recognizer, percent
-        rng = np.random.default_rng()
-        drawn = rng.choice(EMOTIONS)
-        found = Recognizer.from_pretrained(name).recognize(picture or sample_face(drawn, rng)[0], whole=True)
+        image, drawn = picture, None
+        if not picture:
+            from fer_nb.acquisition import sample_face
+            rng = np.random.default_rng()
+            drawn = rng.choice(EMOTIONS)
+            image = sample_face(drawn, rng)[0]
+        found = Recognizer.from_pretrained(name).recognize(image, whole=True)
         for number, o in enumerate(found, 1):
             what = (f'face {number}' if o.face else f'a face drawn as {drawn}' if not picture else 'a face that is cut out already' if o.is_cut_out
                     else 'no face found, the whole picture taken for one')
             print(f"{name}, {what}:")
             for i in np.argsort(-o.probabilities): print(f"{EMOTIONS[i]:>9} {percent(o.probabilities[i]):>4} {'█' * round(40 * o.probabilities[i])}")
 
-# %% ../nbs/11_cli.ipynb #71c5be44
-_MENU = {'1': ('data preparation', _menu_prepare), '2': ('training', _menu_train),
-         '3': ('demo', lambda: demo(_ask('Picture (nothing: a drawn face)', ''))), '0': ('exit', None)}
+# %% ../nbs/11_cli.ipynb #20b73f61
+def _menu_dashboard(): dashboard(port=8866, ip='127.0.0.1', visitors=8, browser=True)
+
+def _menu_demo(): demo(_ask('Image (nothing: a rendered face)', ''))
+
+_MENU = {
+    '1': ('data preparation', _menu_prepare),
+    '2': ('training', _menu_train),
+    '3': ('dashboard, in the browser', _menu_dashboard),
+    '4': ('demo: the faces of one image, here', _menu_demo),
+    '0': ('exit', None),
+}
 
 def menu():
     "Ask for a number until it is 0; an error in a stage leads back to the menu"
@@ -280,15 +332,56 @@ def menu():
         try: _MENU[choice][1]()
         except (typer.Exit, typer.Abort): pass
 
+def _print_version(wanted: bool):
+    if not wanted: return
+    from fer_nb import __version__
+    print(f'fer_nb {__version__}')
+    raise typer.Exit
+
 @app.callback(invoke_without_command=True)
-def _start(context: typer.Context,
-           debug: Annotated[bool, typer.Option('--debug', help='Show the traceback of an error.')] = False):
+def _start(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option('--debug', help='Show the traceback of an error, and what libraries print.')] = False,
+    version: Annotated[bool, typer.Option('--version', help='Print the version.', callback=_print_version, is_eager=True)] = False,
+):
     """Facial expression recognition on FERPlus. Without a command: a menu.
 
     In order: `fer_nb prepare`, `fer_nb eda`, `fer_nb train`, `fer_nb evaluate`. Files live in FER_NB_HOME (default: this checkout, or your user data folder)."""
     _state['debug'] = debug
     if context.invoked_subcommand is None: menu()
 
+# %% ../nbs/11_cli.ipynb #28cdadcd
+class _ToTerminal(logging.Handler):
+    "Print what the library reports: warnings as errors are, the rest as results are"
+    def emit(self, record):
+        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        print(record.getMessage(), file=stream, flush=True)
+
+def _open_closed_streams():
+    "Give standard streams that are closed somewhere to go, or the next file opened takes their place"
+    for descriptor, name in enumerate(('stdin', 'stdout', 'stderr')):
+        try: os.fstat(descriptor)
+        except OSError: os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, 'r+'))
+
+def _silence_native_code():
+    "Let only Python write to standard error: C++ libraries greet there"
+    sys.stderr = open(os.dup(2), 'w', buffering=1, encoding=sys.stderr.encoding, errors='backslashreplace')
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+def _terminate(number, frame): raise _Terminated
+
 def main():
     "The entry point of the `fer_nb` command"
+    _open_closed_streams()
+    for stream in (sys.stdout, sys.stderr): stream.reconfigure(errors='backslashreplace')
+    if '--debug' not in sys.argv: _silence_native_code()
+    log = logging.getLogger('fer_nb')
+    log.addHandler(_ToTerminal())
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    warnings.filterwarnings('ignore', 'Glyph')  # of a file's name, in a plot
+    signal.signal(signal.SIGTERM, _terminate)
     app()

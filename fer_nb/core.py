@@ -4,21 +4,21 @@
 
 # %% auto #0
 __all__ = ['EMOTIONS', 'EMOTION_ALIASES', 'IMAGE_SIZE', 'SPLITS', 'VOTE_COLUMNS', 'EMOTION_COLORS', 'NAVY', 'BROWN', 'FerNbError',
-           'DataError', 'UnsafeArchiveError', 'DownloadError', 'ImageError', 'ModelError', 'StorageError',
-           'canonical_emotion', 'emotion_id', 'as_list', 'home', 'raw_dir', 'results_dir', 'models_dir', 'model_dirs',
-           'model_dir', 'storage_errors', 'atomic_write', 'write_json', 'read_json', 'write_table', 'read_table',
-           'check_card', 'load_card', 'set_seed', 'progress']
+           'DataError', 'UnsafeArchiveError', 'DownloadError', 'ImageError', 'UnknownFormatError', 'ModelError',
+           'StorageError', 'canonical_emotion', 'emotion_id', 'as_list', 'home', 'raw_dir', 'results_dir', 'models_dir',
+           'model_dirs', 'model_dir', 'storage_errors', 'atomic_write', 'write_json', 'read_json', 'write_table',
+           'read_table', 'check_card', 'load_card', 'set_seed', 'progress']
 
 # %% ../nbs/00_core.ipynb #5f7ebce5
-import contextlib, csv, errno, io, json, os, random, secrets, sys
+import contextlib, errno, json, os, sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from platformdirs import user_data_path
-
-if TYPE_CHECKING: import pandas as pd  # whoever only reads faces need not load it
+# A first prediction shall not wait for what it doesn't need: some imports are in functions.
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
 # %% ../nbs/00_core.ipynb #8f57ae04
 EMOTIONS = ('angry', 'contempt', 'disgust', 'fear', 'happy', 'neutral', 'sad', 'surprise')
@@ -45,6 +45,8 @@ class DownloadError(FerNbError):
     "A download that failed or that brought something else than what was pinned"
 class ImageError(FerNbError):
     "Something that is no usable image"
+class UnknownFormatError(ImageError):
+    "A file whose content is in no format of images: a film, a text"
 class ModelError(FerNbError):
     "A model that is missing, damaged, or that speaks of other classes"
 class StorageError(FerNbError):
@@ -83,7 +85,9 @@ _checkout = _package.parent if (_package.parent/'settings.ini').exists() and (_p
 def home() -> Path: # the folder that holds `data/`, `models/` and `results/`
     "The project's folder: `FER_NB_HOME`, else the checkout, else the user's data directory"
     if given := os.environ.get('FER_NB_HOME'): return Path(given).expanduser().resolve()
-    return _checkout or user_data_path('fer_nb', appauthor=False)
+    if _checkout: return _checkout
+    from platformdirs import user_data_path
+    return user_data_path('fer_nb', appauthor=False)
 
 def raw_dir() -> Path: # flat folder of images, with `dataset.csv` and the tables made from it
     "Where the imported images and their tables are"
@@ -133,7 +137,7 @@ def atomic_write(path, # final name; its folder is made where missing
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # as long as it is, a name of 255 bytes has room for nothing more
-        temporary = path.with_name(f'.{secrets.token_hex(6)}.part')
+        temporary = path.with_name(f'.{os.urandom(6).hex()}.part')
         try:
             with open(temporary, mode, **({} if 'b' in mode else dict(encoding='utf-8', newline=''))) as f: yield f
             os.replace(temporary, path)
@@ -167,6 +171,7 @@ def read_table(path, # CSV file: comma, semicolon, tab or pipe; UTF-8 (with or w
                as_text: bool = False, # keep every cell as the text it is, blanks and 'NaN' included
               ) -> 'pd.DataFrame':
     "A table from a CSV file in any usual dialect; raises `DataError` naming the missing columns"
+    import csv, io
     import pandas as pd
     try: blob = Path(path).read_bytes()
     except OSError as e: raise DataError(f"can't read {path}: {e.strerror}") from None
@@ -212,8 +217,10 @@ def load_card(name, # a model's name, or its folder as a `Path`
 
 # %% ../nbs/00_core.ipynb #7b565eee
 def set_seed(seed: int = 42, # any whole number from 0 to 2**32 - 1
-            ) -> np.random.Generator: # a generator of its own for the caller
+            ) -> 'np.random.Generator': # a generator of its own for the caller
     "Seed Python, NumPy and, where it is loaded, Keras; returns a fresh NumPy generator with that seed"
+    import random
+    import numpy as np
     random.seed(seed)
     np.random.seed(seed)
     if 'keras' in sys.modules: sys.modules['keras'].utils.set_random_seed(seed)

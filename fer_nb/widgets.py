@@ -23,7 +23,7 @@ from PIL import Image
 
 from .core import EMOTION_COLORS, EMOTIONS, FerNbError, load_card, model_dirs
 from .inference import SERVING, Recognizer, annotate, percent
-from .prediction import face_rows
+from .tables import face_rows
 from .preprocessing import read_rgb
 
 # %% ../nbs/10_widgets.ipynb #b9f1dd32

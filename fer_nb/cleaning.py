@@ -25,6 +25,7 @@ from scipy.sparse.csgraph import connected_components
 
 from .core import (BROWN, EMOTION_ALIASES, EMOTIONS, IMAGE_SIZE, NAVY, SPLITS, VOTE_COLUMNS, DataError, ImageError, canonical_emotion, progress, raw_dir,
                          read_table, write_table)
+from .files import exclusive
 
 # %% ../nbs/02_cleaning.ipynb #14f4181b
 NOISE_KINDS = ('missing', 'typo', 'invalid_id', 'nan')
@@ -361,6 +362,9 @@ def clean_dataset(folder=None, # images and `dataset.csv`; default `raw_dir()`
     "Counts and scores of a whole cleaning; writes `dataset_cleaned.csv` and the six tables around it"
     folder = Path(folder or raw_dir())
     if not (folder/'dataset.csv').is_file(): raise DataError(f"{folder/'dataset.csv'} is not there: run `fer_nb prepare` first")
+    with exclusive(folder/'.lock', str(folder)): return _clean(folder, policy, noise, seed)
+
+def _clean(folder, policy, noise, seed):
     truth = read_table(folder/'dataset.csv', columns=[*LABEL_COLUMNS, 'split'], as_text=True)
     noisy, ledger = inject_noise(truth, noise, seed) if noise else (truth, pd.DataFrame(columns=['filename', 'kind', 'column', 'before', 'after']))
     cleaning = clean_labels(noisy, policy)

@@ -115,7 +115,7 @@ def printable(
 # %% ../nbs/00b_files.ipynb #de40d8c8
 @contextlib.contextmanager
 def exclusive(
-    path: str | Path,  # the file that is locked, made where missing; it stays
+    path: str | Path,  # the file that is locked; made, and removed if it stays empty
     what: str,  # what is being written, for the message
 ):
     "Let one process at a time into the block; raises `StorageError` for the second"
@@ -127,7 +127,9 @@ def exclusive(
         try: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError: raise _busy(what) from None
         if not _is_same_file(lock, path): raise _busy(what)
-        yield
+        try: yield
+        finally:
+            if _is_same_file(lock, path) and not path.stat().st_size: path.unlink()
 
 def _busy(what: str) -> StorageError:
     return StorageError(

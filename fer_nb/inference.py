@@ -472,6 +472,12 @@ class Recognizer:
         card, folder = load_card(name)
         return cls(_network_of(name, card, folder), card, detector, min_face)
 
+    def __getstate__(self):
+        "Take the detector along: another machine may not be able to fetch it"
+        detector = self.detector
+        if detector is None and yunet_path().exists(): detector = face_detector(self.min_face)
+        return self.__dict__ | {'detector': detector}
+
     def _crops(self, image, whole: bool, channel_order: str) -> _Crops:
         rgb = read_rgb(image, channel_order)
         everything = _whole_frame(rgb)

@@ -6,7 +6,7 @@
 __all__ = ['DashboardHandler', 'DashboardServer', 'dashboard_notebook', 'serve']
 
 # %% ../nbs/10b_serving.ipynb #1009a8ee
-import asyncio, os, socket, sys, webbrowser
+import asyncio, logging, os, socket, sys, webbrowser
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -103,6 +103,7 @@ def serve(ip: str = '127.0.0.1', # address to listen on; '0.0.0.0' for all of th
     os.environ['JUPYTER_PATH'] = os.pathsep.join([templates, *filter(None, [os.environ.get('JUPYTER_PATH')])])
     server = DashboardServer(config=_config(ip, port, visitors, open_browser, absence, dashboard_notebook()), log_level='WARN')
     server.initialize([])
-    print(f"Dashboard: http://{'localhost' if ip in ('127.0.0.1', '0.0.0.0', '::') else f'[{ip}]' if ':' in ip else ip}:{port} (Ctrl-C ends it)", flush=True)
-    if ip not in ('127.0.0.1', 'localhost', '::1'): print("Others can reach it. Browsers give the camera to https pages only: put a proxy with a certificate before it.", flush=True)
+    log = logging.getLogger('fer_nb')
+    log.info(f"Dashboard: http://{'localhost' if ip in ('127.0.0.1', '0.0.0.0', '::') else f'[{ip}]' if ':' in ip else ip}:{port} (Ctrl-C ends it)")
+    if ip not in ('127.0.0.1', 'localhost', '::1'): log.info("Others can reach it. Browsers give the camera to https pages only: put a proxy with a certificate before it.")
     server.start()

@@ -9,7 +9,7 @@ __all__ = ['OPTIMIZERS', 'SCHEDULES', 'PRECISIONS', 'RECIPES', 'TrainingConfig',
            'plot_history', 'suggest', 'open_study', 'tune', 'study_table']
 
 # %% ../nbs/06_training.ipynb #7ed93b0c
-import hashlib, json, os, re, shutil, sys, time
+import hashlib, json, logging, os, re, shutil, sys, time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from .batches import Augmentation, evaluation_batches, tf, training_batches
 from .cleaning import load_images, read_dataset
 from .core import (BROWN, NAVY, ModelError, atomic_write, load_card, model_dirs, models_dir, raw_dir, read_json, read_table, set_seed, storage_errors,
                          write_json, write_table)
+from .files import exclusive
 from .models import (MODELS, build_model, keras, load_model, load_network, make_card, save_model, save_network,
                            with_fused_normalization)
 from .preprocessing import class_weights, data_fingerprint, make_split, one_hot, soft_labels
@@ -393,17 +394,18 @@ def train(config: TrainingConfig = TrainingConfig(), # everything that steers it
     if not re.fullmatch(r'[\w-][\w.-]*', name): raise ModelError(f"{name!r} is no name for a model: use letters, digits, '-', '_' and '.'")
     run = models_dir()/name/'run'
     if not restart and not run.exists() and (done := _finished(models_dir()/name, config, data.about)) is not None:
-        print(f"{name} was trained with these settings on these data already; --restart trains it anew")
+        logging.getLogger('fer_nb').info("%s was trained with these settings on these data already; --restart trains it anew", name)
         return done
     if missing := missing_models(config, data.about): raise ModelError(f"this training builds on {', '.join(missing)}: train that first (`fer_nb train {missing[0]}`)")
     with storage_errors(run): run.mkdir(parents=True, exist_ok=True)
-    _open_run(run, config, data.about, restart)
-    with hardware(config.precision) as policy:
-        keras_callbacks, journal = _callbacks(run, config, len(data.images))
-        if not _is_finished(journal.rows, config):
-            model = _run_model(run, config, len(journal.rows), len(data.images))
-            with storage_errors(run): _fit(model, data, config, [*keras_callbacks, *callbacks], first_epoch=len(journal.rows))
-    return _keep_best(run, name, config, data, policy)
+    with exclusive(models_dir()/f'.{name}.lock', f'the model {name}'):
+        _open_run(run, config, data.about, restart)
+        with hardware(config.precision) as policy:
+            keras_callbacks, journal = _callbacks(run, config, len(data.images))
+            if not _is_finished(journal.rows, config):
+                model = _run_model(run, config, len(journal.rows), len(data.images))
+                with storage_errors(run): _fit(model, data, config, [*keras_callbacks, *callbacks], first_epoch=len(journal.rows))
+        return _keep_best(run, name, config, data, policy)
 
 # %% ../nbs/06_training.ipynb #c53f0aff
 def _finished(folder: Path, config: TrainingConfig, about: dict) -> pd.DataFrame | None:

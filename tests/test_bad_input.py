@@ -303,14 +303,14 @@ def test_a_training_does_not_replace_another_model_unasked(here, trained_home):
     assert snapshot(trained_home) == before
 
 
-PICTURES = {'text.png': (b'I am no image', 'is no picture'), 'empty.png': (b'', 'it is empty'), 'huge.png': (HUGE, 'more than 64 million pixels'),
-            'cut.png': (png(300, 300)[:-30], 'is no picture')}
+PICTURES = {'text.png': (b'I am no image', 'is no image'), 'empty.png': (b'', 'it is empty'), 'huge.png': (HUGE, 'more than 64 million pixels'),
+            'cut.png': (png(300, 300)[:-30], 'is no image')}
 
 @pytest.mark.parametrize('name', PICTURES)
 def test_the_demo_refuses_what_is_no_picture_and_the_menu_goes_on(here, trained_home, tmp_path, name):
     blob, says = PICTURES[name]
     (tmp_path/name).write_bytes(blob)
-    ended = here(home=trained_home, input=f'3\n{tmp_path/name}\n0\n')
+    ended = here(home=trained_home, input=f'4\n{tmp_path/name}\n0\n')
     assert ended.code == 0 and ended.out.count('data preparation') == 2
     assert len(ended.err.splitlines()) == 1 and name in ended.err and says in ended.err
 

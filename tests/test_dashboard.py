@@ -201,11 +201,11 @@ def test_an_uploaded_picture_is_read(visitor, pictures, name):
 def test_a_text_that_is_called_a_picture_is_refused_and_the_last_picture_stays(visitor, pictures):
     before = visitor.picture()
     visitor.upload(pictures/'notes.png')
-    visitor.sees('notes.png: the image is no picture that can be read', '.fer-problem')
+    visitor.sees('notes.png: the image is no image that can be read', '.fer-problem')
     assert visitor.picture() == before
     visitor.page.locator('.fer-webcam input[type=file]').set_input_files([pictures/'notes.png', pictures/'plain.jpg'])
     visitor.shown('plain.jpg')
-    visitor.sees('notes.png: the image is no picture', '.fer-problem')                  # said after the other, too
+    visitor.sees('notes.png: the image is no image', '.fer-problem')                  # said after the other, too
 
 
 def test_a_picture_can_be_dropped(visitor):

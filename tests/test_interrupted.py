@@ -13,7 +13,9 @@ replace = os.replace
 def slow_replace(*args): time.sleep(.01); replace(*args)
 os.replace = slow_replace
 '''
-INTERRUPTED = ['fer_nb: interrupted. What was done so far is kept: the same command goes on from there']
+def interrupted(what): return [f'fer_nb: interrupted. {what} are kept: the same command goes on from there']
+
+COPIED, EPOCHS = interrupted('Images that were copied'), interrupted('Finished epochs')
 BROKEN_OFF = ['fer_nb: interrupted. The same command begins anew']
 
 
@@ -33,7 +35,8 @@ def stop(process, how):
     return process.returncode, err
 
 
-@pytest.mark.parametrize('how, code, said', [(signal.SIGKILL, -9, []), (signal.SIGINT, 130, INTERRUPTED)], ids=['killed', 'Ctrl-C'])
+@pytest.mark.parametrize('how, code, said', [(signal.SIGKILL, -9, []), (signal.SIGINT, 130, COPIED), (signal.SIGTERM, 143, COPIED)],
+                         ids=['killed', 'Ctrl-C', 'told to end'])
 def test_prepare_stopped_while_copying_goes_on(start, fer_nb, home, drawn, prepared, sabotage, how, code, said):
     raw, whole = home/'data/raw', prepared[0]/'data/raw'
     process = start('prepare', '--source', drawn, home=home, env=sabotage(SLOW_DISK))
@@ -66,7 +69,7 @@ def test_interrupted_while_cleaning_keeps_the_tables(fer_nb, prepared_home, sabo
     at_first_table = ("import os, signal\nreplace = os.replace\n"
                       "def interrupted(a, b): signal.raise_signal(signal.SIGINT); replace(a, b)\nos.replace = interrupted\n")
     ended = fer_nb('prepare', '--noise', '0.1', home=prepared_home, env=sabotage(at_first_table))
-    assert (ended.code, ended.err.splitlines()) == (130, INTERRUPTED)
+    assert (ended.code, ended.err.splitlines()) == (130, COPIED)
     assert snapshot(prepared_home) == before
 
 
@@ -105,7 +108,7 @@ def test_training_interrupted_leaves_the_older_model_as_it_was(start, trained_ho
     before = snapshot(trained_home/'models')
     process, unfinished = begin_training(start, trained_home, 'train', 'baseline', '--epochs', '20', '--restart')
     code, err = stop(process, signal.SIGINT)
-    assert (code, err.splitlines()) == (130, [INTERRUPTED[0].replace('command', 'command without --restart')])
+    assert (code, err.splitlines()) == (130, [EPOCHS[0].replace('command', 'command without --restart')])
     assert before.items() <= snapshot(trained_home/'models').items() and unfinished.exists()
     assert weights(trained_home, monkeypatch)
 
@@ -120,6 +123,6 @@ def test_interrupted_while_tidying_up_after_training_the_model_stays_and_the_com
     with monkeypatch.context() as patch:
         patch.setattr(shutil, 'rmtree', interrupted)
         ended = here(*command, home=prepared_home)
-    assert (ended.code, ended.err.splitlines()) == (130, INTERRUPTED)
+    assert (ended.code, ended.err.splitlines()) == (130, EPOCHS)
     assert weights(prepared_home, monkeypatch)
     assert here(*command, home=prepared_home).code == 0

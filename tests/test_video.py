@@ -1,5 +1,5 @@
 "Films of every kind: read with their true times, told apart from damage, and written"
-import errno, os, resource, socket, subprocess, sys, threading
+import errno, logging, os, socket, subprocess, sys, threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -39,8 +39,10 @@ def add_sound(container, seconds):
     return packets + stream.encode(None)
 
 
-def make_film(path, times, codec='libx264', ticks=90000, rate=30, rotation=0, flip=False,
-              sound=0, lasts=None, b_frames=2, size=(120, 160), **options):
+def make_film(
+    path, times, codec='libx264', ticks=90000, rate=30, rotation=0, flip=False, sound=0,
+    lasts=None, b_frames=2, size=(120, 160), **options,
+):
     "Write a film with a time stamp for each frame, and return its path"
     height, width = size
     with av.open(f'file:{path}', 'w', **options) as container:
@@ -53,7 +55,8 @@ def make_film(path, times, codec='libx264', ticks=90000, rate=30, rotation=0, fl
         if rotation or flip: stream.set_display_rotation(rotation, hflip=flip)
         packets = add_sound(container, sound) if sound else []
         for i, seconds in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(draw(i/len(times), height, width), 'rgb24')
+            image = draw(i/len(times), height, width)
+            frame = av.VideoFrame.from_ndarray(image, 'rgb24')
             frame.pts, frame.time_base = round(seconds*ticks), Fraction(1, ticks)
             packets += stream.encode(frame)
         packets += stream.encode(None)
@@ -174,17 +177,20 @@ def test_b_frames_in_the_order_of_presentation(tmp_path, name, codec):
 @pytest.mark.parametrize('name, options', [
     ('a.mov', {}), ('a.webm', dict(codec='libvpx', ticks=1000)),
     ('a.webm', dict(codec='libvpx-vp9', ticks=1000)), ('a.mkv', dict(codec='libx265')),
-    ('a.mp4', dict(codec='libsvtav1')), ('a.avi', dict(codec='mjpeg', ticks=30, b_frames=0)),
+    ('a.mp4', dict(codec='libsvtav1')),
+    ('a.avi', dict(codec='mjpeg', ticks=30, b_frames=0)),
     ('a.wmv', dict(codec='wmv2', ticks=30, b_frames=0)),
     ('a.flv', dict(codec='flv1', ticks=1000, b_frames=0)),
-    ('a.3gp', dict(codec='mpeg4', ticks=30)), ('a.m1v', dict(codec='mpeg1video', ticks=30))])
+    ('a.3gp', dict(codec='mpeg4', ticks=30)),
+    ('a.m1v', dict(codec='mpeg1video', ticks=30))])
 def test_usual_formats(tmp_path, name, options):
     film = Film(make_film(tmp_path/name, STEADY, **options))
     frames = list(film)
     assert len(frames) == 60 and frames[0].image.shape == (120, 160, 3)
     assert frames[0].image.dtype == np.uint8 and red_corner(frames[0].image) == (0, 0)
     assert film.problem is None
-    assert frames[-1].seconds == pytest.approx(59/30, abs=.021 if name != 'a.m1v' else 1)
+    stamped = name != 'a.m1v'  # which has a rate only
+    assert frames[-1].seconds == pytest.approx(59/30, abs=.021 if stamped else 1)
 
 
 def test_av1_of_a_telephone():
@@ -257,6 +263,34 @@ def test_bytes_missing_after_the_last_frame(tmp_path, name, lost):
     assert_times(Film(content[:-lost]), STEADY)
 
 
+@pytest.mark.parametrize('name', ['a.mp4', 'a.mkv'])
+def test_pictures_that_begin_after_the_sound(tmp_path, name):
+    film = Film(make_film(tmp_path/name, STEADY + .5, sound=2.5))
+    assert film.seconds == pytest.approx(2.5, abs=.05)
+    assert_times(film, STEADY + .5)
+
+
+def test_telephone_film_shortened_by_its_edit_list(tmp_path):
+    content = bytearray(make_film(tmp_path/'a.mp4', STEADY, b_frames=0).read_bytes())
+    place = content.index(b'elst') + 12  # after the box's name, version and count
+    content[place:place + 4] = (1000).to_bytes(4)  # milliseconds that are shown
+    content[place + 4:place + 8] = (45000).to_bytes(4)  # from half a second on
+    film = Film(bytes(content))
+    assert film.seconds == pytest.approx(1, abs=MILLISECOND)
+    assert_times(film, STEADY[:30])
+
+
+def test_resolution_that_changes(tmp_path):
+    one = make_film(tmp_path/'a.ts', STEADY).read_bytes()
+    two = make_film(tmp_path/'b.ts', STEADY + 2, size=(240, 320)).read_bytes()
+    frames = list(Film(one + two))
+    assert {frame.image.shape for frame in frames} == {(120, 160, 3), (240, 320, 3)}
+    with FilmWriter(tmp_path/'c.mp4') as writer:
+        for frame in frames: writer.write(frame.image, frame.seconds)
+    copy = [frame.image.shape for frame in Film(tmp_path/'c.mp4')]
+    assert copy == [(120, 160, 3)]*len(frames)
+
+
 def test_recording_that_begins_between_key_frames(tmp_path):
     content = make_film(tmp_path/'a.ts', STEADY).read_bytes()
     film = Film(content[188*20:])
@@ -278,7 +312,8 @@ def test_truncated(tmp_path, name, options):
     assert 10 < len(found) < 50
     assert np.abs(np.subtract(found, STEADY[:len(found)])).max() <= .004
     read = f'{film.until:.1f}'
-    assert film.problem == f'{tmp_path/name} breaks off: {read} of 2.0 seconds can be read'
+    ends = f'breaks off: {read} of 2.0 seconds can be read'
+    assert film.problem == f'{tmp_path/name} {ends}'
 
 
 def test_truncated_between_two_packets(tmp_path):
@@ -287,8 +322,7 @@ def test_truncated_between_two_packets(tmp_path):
     with av.open(str(path)) as container:
         ends = [packet.pos + packet.size for packet in container.demux() if packet.size]
     film = Film(path.read_bytes()[:ends[29]])
-    assert_30 = times(film)
-    assert len(assert_30) == 30 and 'breaks off: 1.0 of 2.0 seconds' in film.problem
+    assert len(times(film)) == 30 and 'breaks off: 1.0 of 2.0 seconds' in film.problem
 
 
 def test_truncated_slow_motion(tmp_path):
@@ -385,12 +419,12 @@ def unknown_codec(name, old, new, **options):
     def make(folder):
         path = make_film(folder/name, STEADY[:9], **options)
         path.write_bytes(path.read_bytes().replace(old, new))
-        return path, f"{new.decode().strip()}.*, which can't be decoded here: convert it to"
+        return path, f"is in {new.decode()}, which can't be decoded here: convert it to"
     return make
 
 @pytest.mark.parametrize('make', [
-    missing, directory, zero_byte_name, empty, text, text_art, subtitles, script, picture,
-    sequence, sound_only, unknown_codec('a.mp4', b'avc1', b'evc1'),
+    missing, directory, zero_byte_name, empty, text, text_art, subtitles, script,
+    picture, sequence, sound_only, unknown_codec('a.mp4', b'avc1', b'evc1'),
     unknown_codec('a.mkv', b'V_MPEG4/ISO/AVC', b'V_MPEG9/ISO/XYZ'),
     unknown_codec('a.avi', b'FMP4', b'XXYY', codec='mpeg4', ticks=30)])
 def test_no_film(tmp_path, make, capfd):
@@ -423,14 +457,15 @@ def test_cover_picture_is_no_film(tmp_path):
 
 
 @pytest.mark.parametrize('name', [
-    'a:b.mp4', 'http:x.mp4', 'concat:a|b.mp4', 'pipe:0', '%03d.mp4', '$HOME ~ [1].mp4', '~',
-    '-', 'new\nline.mp4', 'a.m3u8', 'a.txt', 'a'*251 + '.mp4', os.fsdecode(b'\xff\xfe.mp4')])
+    'a:b.mp4', 'http:x.mp4', 'concat:a|b.mp4', 'pipe:0', '%03d.mp4', '$HOME ~ [1].mp4',
+    '~', '-', 'new\nline.mp4', 'a.m3u8', 'a.txt', 'a'*251 + '.mp4',
+    os.fsdecode(b'\xff\xfe.mp4')])
 def test_names(tmp_path, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = make_film(tmp_path/'film.mp4', STEADY[:3]).read_bytes()
     for path in (Path(name), name, tmp_path/name):
         try: Path(path).write_bytes(content)
-        except OSError: pytest.skip('the file system has no such names')
+        except OSError: return  # a file system without such names, as macOS has
         assert_times(Film(path), STEADY[:3])
 
 
@@ -457,7 +492,8 @@ def test_title_that_is_not_unicode(tmp_path):
     with av.open(str(path), 'w') as container:
         container.metadata['title'] = 'XXXX'
         stream = container.add_stream('mpeg4', rate=10, width=64, height=64)
-        for _ in range(3): container.mux(stream.encode(av.VideoFrame(64, 64, 'yuv420p')))
+        pictures = [av.VideoFrame(64, 64, 'yuv420p') for _ in range(3)]
+        for picture in pictures: container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     path.write_bytes(path.read_bytes().replace(b'XXXX', b'X\xe9\xfcX'))
     assert len(times(Film(path))) == 3
@@ -483,7 +519,8 @@ def test_pipe(tmp_path):
 def test_descriptors(tmp_path):
     whole = make_film(tmp_path/'a.mp4', STEADY)
     for name in ('letter.mp4', 'empty.mp4'): (tmp_path/name).write_text(name[:6])
-    sound_only(tmp_path/'x' if (tmp_path/'x').mkdir() else tmp_path/'x')
+    (tmp_path/'x').mkdir()
+    sound_only(tmp_path/'x')
     before = set(os.listdir('/dev/fd'))
     for _ in range(5):
         list(Film(whole))
@@ -504,7 +541,6 @@ def test_film_is_read_once(tmp_path):
 
 
 def test_nothing_is_printed_or_changed(tmp_path, capfd):
-    import logging
     environment, level = dict(os.environ), av.logging.get_level()
     handlers = list(logging.getLogger().handlers)
     path = make_film(tmp_path/'a.ts', STEADY)
@@ -567,19 +603,18 @@ def test_written_codec_plays_everywhere(tmp_path):
     with av.open(str(write_film(tmp_path/'a.mp4', STEADY))) as container:
         stream = container.streams.video[0]
         assert stream.codec_context.name == 'h264' and stream.format.name == 'yuv420p'
-        stamps = [(packet.dts, packet.pts) for packet in container.demux() if packet.size]
-    assert all(dts == pts for dts, pts in stamps)
+        packets = [packet for packet in container.demux() if packet.size]
+    assert all(packet.dts == packet.pts for packet in packets)
     assert (tmp_path/'a.mp4').read_bytes()[4:8] == b'ftyp'
 
 
-@pytest.mark.parametrize('height, width', [(135, 241), (120, 161), (2, 2), (1, 1), (48, 48)])
+@pytest.mark.parametrize('height, width', [(135, 241), (120, 161), (2, 2), (1, 1)])
 def test_odd_sizes(tmp_path, height, width):
-    size = dict(height=height, width=width)
     image = np.full((height, width, 3), 200, 'uint8')
     with FilmWriter(tmp_path/'a.mp4') as writer:
         for seconds in (0, 1): writer.write(image, seconds)
     found = next(iter(Film(tmp_path/'a.mp4'))).image
-    assert found.shape == (height + height%2, width + width%2, 3), size
+    assert found.shape == (height + height%2, width + width%2, 3)
     assert np.abs(found.astype(int) - 200).max() < 8
 
 
@@ -599,7 +634,7 @@ def test_size_that_changes(tmp_path):
 
 
 def test_time_that_stands_still(tmp_path):
-    with pytest.raises(ValueError, match='time'), FilmWriter(tmp_path/'a.mp4') as writer:
+    with pytest.raises(ValueError, match='1 s'), FilmWriter(tmp_path/'a.mp4') as writer:
         for seconds in (0, 1, 1): writer.write(draw(0), seconds)
     assert list(tmp_path.iterdir()) == []
 
@@ -630,7 +665,8 @@ def test_written_names(tmp_path, name):
 
 def test_folder_that_is_a_file(tmp_path):
     (tmp_path/'file').touch()
-    with pytest.raises(StorageError, match='a.mp4'): write_film(tmp_path/'file'/'a.mp4', [0])
+    with pytest.raises(StorageError, match='a.mp4'):
+        write_film(tmp_path/'file'/'a.mp4', [0])
 
 
 def test_folder_in_the_place_of_the_film(tmp_path):
@@ -648,19 +684,21 @@ def test_folder_that_vanishes(tmp_path):
 
 
 def test_image_that_can_not_be_encoded(tmp_path):
-    with pytest.raises(StorageError, match='a.mp4'): 
+    with pytest.raises(StorageError, match='a.mp4'):
         write_film(tmp_path/'a.mp4', [0, 1], height=40, width=40_000)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_disk_that_is_full(tmp_path):
-    code = ('import resource, numpy as np\n'
+    code = ('import numpy as np\n'
+            'import resource\n'
+            'resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n'
             'from fer_nb.video import FilmWriter\n'
-            'noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype="uint8")\n'
+            'rng = np.random.default_rng(0)\n'
+            'noise = rng.integers(0, 256, (240, 320, 3), dtype="uint8")\n'
             'with FilmWriter("a.mp4") as writer:\n'
             '    for i in range(200): writer.write(np.roll(noise, i, axis=0), i)\n')
-    def small_files(): resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     ended = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
-                           cwd=tmp_path, preexec_fn=small_files)
+                           cwd=tmp_path)
     assert "StorageError: can't write a.mp4: File too large" in ended.stderr
     assert list(tmp_path.iterdir()) == []

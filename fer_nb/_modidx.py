@@ -425,6 +425,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/fer_nb', 'doc_host': '', '
                                    'fer_nb.prediction.Prediction.faces': ('prediction.html#prediction.faces', 'fer_nb/prediction.py'),
                                    'fer_nb.prediction.Reading': ('prediction.html#reading', 'fer_nb/prediction.py'),
                                    'fer_nb.prediction._Copies': ('prediction.html#_copies', 'fer_nb/prediction.py'),
+                                   'fer_nb.prediction._Copies._below': ('prediction.html#_copies._below', 'fer_nb/prediction.py'),
                                    'fer_nb.prediction._Copies.of': ('prediction.html#_copies.of', 'fer_nb/prediction.py'),
                                    'fer_nb.prediction._Copies.path': ('prediction.html#_copies.path', 'fer_nb/prediction.py'),
                                    'fer_nb.prediction._FilmCopy': ('prediction.html#_filmcopy', 'fer_nb/prediction.py'),

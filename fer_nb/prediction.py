@@ -7,7 +7,7 @@ __all__ = ['Reading', 'plot_emotions_over_time', 'Journal', 'Prediction', 'predi
 
 # %% ../nbs/09c_prediction.ipynb #6f952c7f
 import json, os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -54,23 +54,24 @@ class _Copies:
     "Say where the annotated copies of sources belong"
     folder: Path
     root: str  # the folder that all sources have in common
+    taken: frozenset[str]  # the sources' places below it, which no other's copy may take
 
     @classmethod
     def of(cls, sources: list[Path], folder: Path) -> '_Copies':
-        "Raises `DataError` where two sources would be copied to one place"
         places = [os.path.dirname(os.path.abspath(source)) for source in sources]
-        copies = cls(folder, os.path.commonpath(places) if places else '')
-        for kind in _KEPT:
-            times = Counter(copies.path(source, kind) for source in sources)
-            for path, n in times.most_common(1):
-                if n > 1: raise DataError(f"two files would be copied to {path}: rename one of them")
-        return copies
+        copies = cls(folder, os.path.commonpath(places) if places else '', frozenset())
+        return replace(copies, taken=frozenset(map(copies._below, sources)))
+
+    def _below(self, source: Path) -> str:
+        if _is_pipe(source): return source.name
+        return os.path.relpath(os.path.abspath(source), self.root)
 
     def path(self, source: Path, kind: str) -> Path:  # kind: 'image' or 'film'
-        below = source.name
-        if not _is_pipe(source): below = os.path.relpath(os.path.abspath(source), self.root)
+        below = self._below(source)
         path = self.folder/below
-        suffix = '' if source.suffix.lower() in _KEPT[kind] else _ADDED[kind]
+        if source.suffix.lower() in _KEPT[kind]: return path
+        suffix = _ADDED[kind]
+        while below + suffix in self.taken: suffix = f'~{suffix}'
         return path.with_name(fitting_name(path.name, suffix))
 
 def _annotated(image: np.ndarray, found: list) -> np.ndarray:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FILM_FORMATS', 'Frame', 'Film', 'FilmWriter']
 
-# %% ../nbs/09a_video.ipynb #b8627081
+# %% ../nbs/09a_video.ipynb #9a30f2d6
 import io, os, re, secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +18,7 @@ import numpy as np
 from .core import ImageError, storage_errors
 from .preprocessing import MAX_PIXELS
 
-# %% ../nbs/09a_video.ipynb #3e5915a5
+# %% ../nbs/09a_video.ipynb #8447ee89
 @dataclass(frozen=True)
 class Frame:
     "One image of a film"
@@ -26,7 +26,7 @@ class Frame:
     seconds: float  # since the film's start
     image: np.ndarray  # uint8 (h, w, 3) RGB, upright
 
-# %% ../nbs/09a_video.ipynb #8db0a2b8
+# %% ../nbs/09a_video.ipynb #1dcf6e24
 _RESTART = 1  # seconds back in time from which on the clock was restarted
 
 class _Clock:
@@ -47,7 +47,7 @@ class _Clock:
         self.now = round(seconds, 6)
         return self.now
 
-# %% ../nbs/09a_video.ipynb #bf0b0b61
+# %% ../nbs/09a_video.ipynb #89d69c6f
 def _matrix(picture) -> list[int]:
     "The matrix of a film as its first frame has it, nine numbers, row by row"
     found = picture.side_data.get('DISPLAYMATRIX')
@@ -64,7 +64,7 @@ def _upright(picture, matrix: list[int]) -> np.ndarray:
     rows, columns = (-1 if sign < 0 else 1 for sign in (d, a))
     return np.ascontiguousarray(image[::rows, ::columns])
 
-# %% ../nbs/09a_video.ipynb #831469de
+# %% ../nbs/09a_video.ipynb #b4dcd687
 FILM_FORMATS = (  # FFmpeg's names of the containers that are opened
     'mov', 'matroska', 'avi', 'mpeg', 'mpegts', 'mpegvideo', 'h264', 'hevc', 'm4v',
     'asf', 'flv', 'ogg', 'dv', 'mxf', 'ivf', 'rm',
@@ -77,7 +77,7 @@ def _open_container(content: str | bytes):
     file = io.BytesIO(content) if isinstance(content, bytes) else f'file:{content}'
     return av.open(file, container_options=only, metadata_errors='replace')
 
-# %% ../nbs/09a_video.ipynb #c5913378
+# %% ../nbs/09a_video.ipynb #61b36b37
 _EDGE = 1 << 20  # bytes at either end of a file, where its header is
 _MATROSKA, _SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
 
@@ -103,7 +103,7 @@ def _lacks_bytes(ends: bytes, size: int) -> bool:
     announced = int.from_bytes(after[:width], 'big') & unknown
     return announced != unknown and len(before + found) + width + announced > size
 
-# %% ../nbs/09a_video.ipynb #081320f6
+# %% ../nbs/09a_video.ipynb #fbc8090c
 def _refusal(ends: bytes) -> str:
     "What is wrong with a file that FFmpeg can't open"
     if not ends: return 'is empty'
@@ -111,7 +111,7 @@ def _refusal(ends: bytes) -> str:
     if not film: return 'is no film that can be read'
     return 'breaks off too early or is too damaged to be read: copy or record it again'
 
-# %% ../nbs/09a_video.ipynb #71f0bc32
+# %% ../nbs/09a_video.ipynb #5b2282d2
 _CODEC = re.compile(  # in MP4 and MOV, in Matroska and WebM, in AVI
     rb'vmhd.*?stsd.{12}(\w{4})|(V_[A-Z0-9/_]+)|strh.{4}vids(\w{4})', re.DOTALL)
 
@@ -131,7 +131,7 @@ def _video_stream(container, ends: bytes, name: str):
     stream.thread_type = 'AUTO'  # several frames at a time
     return stream
 
-# %% ../nbs/09a_video.ipynb #cfc6ec20
+# %% ../nbs/09a_video.ipynb #b5b98adf
 def _length(container, stream, start: Fraction) -> float | None:
     "Seconds from the film's start to the end of its video, where the file says"
     if container.format.name == 'avi' and stream.frames and stream.average_rate:
@@ -141,7 +141,7 @@ def _length(container, stream, start: Fraction) -> float | None:
         return float(begins + stream.duration*stream.time_base)
     if container.duration: return container.duration/1e6
 
-# %% ../nbs/09a_video.ipynb #c08002c8
+# %% ../nbs/09a_video.ipynb #cbde8f58
 class Film:
     """The frames of a film, upright and with their true times; a context manager.
 
@@ -187,7 +187,7 @@ class Film:
     def __enter__(self): return self
     def __exit__(self, *error): self.close()
 
-# %% ../nbs/09a_video.ipynb #8b3ef898
+# %% ../nbs/09a_video.ipynb #bc751792
 def _decoded(film: Film, container, stream) -> Iterator:
     "Decode a stream in order of presentation, None for damage; notes whether it is cut"
     import av
@@ -210,7 +210,7 @@ def _decoded(film: Film, container, stream) -> Iterator:
     if 'mov' in container.format.name: film._cut |= packets < len(stream.index_entries)
     if sent > shown >= 0: yield None  # lost together with a damaged one before it
 
-# %% ../nbs/09a_video.ipynb #be45b5ed
+# %% ../nbs/09a_video.ipynb #93cd3c96
 def _problem(film: Film, stretches: int, promised: float | None, lasts: float):
     "The sentence on what was wrong with a film, or None"
     name, read, found = film.name, f'{film.until:.1f}', []
@@ -246,7 +246,7 @@ def _frames(film: Film, container, stream) -> Iterator[Frame]:
     promised = film.seconds if known else None  # else guessed from what is there
     if number: film.problem = _problem(film, stretches, promised, lasts)
 
-# %% ../nbs/09a_video.ipynb #bf7e343e
+# %% ../nbs/09a_video.ipynb #043a14af
 _TICKS = 60_000  # a second; whole milliseconds, and frames of every usual rate
 
 @contextmanager
@@ -268,7 +268,7 @@ def _add_stream(container, height: int, width: int):
     stream.codec_context.color_range = 1  # 16–235, as players expect
     return stream
 
-# %% ../nbs/09a_video.ipynb #570474d4
+# %% ../nbs/09a_video.ipynb #5da7bd2d
 class FilmWriter:
     """Write an MP4 film (H.264) whose frames keep their times; a context manager.
 

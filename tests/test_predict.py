@@ -205,7 +205,7 @@ def test_any_name_works_for_an_image_a_film_its_plot_and_their_copies(
         predict, tmp_path, photograph, name):
     folder = tmp_path/'in'
     folder.mkdir()
-    photograph.save(folder/f'{name[:1]}_{name[1:]}'.replace('_', '', 1), 'JPEG')
+    photograph.save(folder/name, 'JPEG')
     make_film(folder/f'{name}.mp4', photograph)
     ended = assert_ok(predict(folder, '--output', tmp_path/'o.csv', '--annotate', tmp_path/'m'))
     assert '6 faces in 2 of 2 files' in ended.out and rows(tmp_path/'o.csv') == 6
@@ -317,6 +317,7 @@ def test_without_any_terminal_the_menu_ends(home):
     assert ended.returncode == 0 and 'Traceback' not in ended.stderr
 
 def test_without_a_terminal_there_are_no_control_codes(home_with_detector, tmp_path, photograph):
-    photograph.save(tmp_path/'\x1b[31mred.jpg')
-    ended = shell(f'{COMMAND} predict {tmp_path}', home_with_detector)
+    (tmp_path/'in').mkdir()
+    photograph.save(tmp_path/'in'/'\x1b[31mred.jpg')
+    ended = shell(f'{COMMAND} predict {tmp_path}/in', home_with_detector)
     assert ended.returncode == 0 and not re.search(r'\x1b', ended.stdout + ended.stderr)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import ImageError, storage_errors
+from .core import ImageError, UnknownFormatError, storage_errors
 from .preprocessing import MAX_PIXELS
 
 # %% ../nbs/09a_video.ipynb #8447ee89
@@ -104,12 +104,13 @@ def _lacks_bytes(ends: bytes, size: int) -> bool:
     return announced != unknown and len(before + found) + width + announced > size
 
 # %% ../nbs/09a_video.ipynb #fbc8090c
-def _refusal(ends: bytes) -> str:
+def _refusal(name: str, ends: bytes) -> ImageError:
     "What is wrong with a file that FFmpeg can't open"
-    if not ends: return 'is empty'
-    film = ends[4:8] == b'ftyp' or ends.startswith((_MATROSKA, b'RIFF'))
-    if not film: return 'is no film that can be read'
-    return 'breaks off too early or is too damaged to be read: copy or record it again'
+    if not ends: return ImageError(f'{name} is empty')
+    is_film = ends[4:8] == b'ftyp' or ends.startswith((_MATROSKA, b'RIFF'))
+    if not is_film: return UnknownFormatError(f'{name} is no film that can be read')
+    return ImageError(f'{name} breaks off too early or is too damaged to be read: '
+                      'copy or record it again')
 
 # %% ../nbs/09a_video.ipynb #5b2282d2
 _CODEC = re.compile(  # in MP4 and MOV, in Matroska and WebM, in AVI
@@ -158,8 +159,7 @@ class Film:
         self.name = name or ('the film' if isinstance(source, bytes) else str(source))
         content, ends, size = _look_at(source, self.name)
         try: self._container = _open_container(content)
-        except av.FFmpegError:
-            raise ImageError(f'{self.name} {_refusal(ends)}') from None
+        except av.FFmpegError: raise _refusal(self.name, ends) from None
         try: self._stream = stream = _video_stream(self._container, ends, self.name)
         except ImageError:
             self.close()

@@ -17,7 +17,9 @@ from .core import IMAGE_SIZE, DataError
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')     # else off on processors without AVX-512, where training then takes half as long again
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')      # a machine without CUDA is no error
 import tensorflow as tf
+from absl import logging as tensorflow_log
 tf.get_logger().setLevel('ERROR')           # no advice about retracing: the networks are small
+tensorflow_log.set_verbosity('error')       # nor about ways to convert them
 
 # %% ../nbs/04b_batches.ipynb #6387749e
 @dataclass(frozen=True)

@@ -33,8 +33,10 @@ def _lacks(error: ModuleNotFoundError, extra: str | None) -> str:
     from fer_nb.doctor import extras, missing_packages
     package = error.name.partition('.')[0]
     if not extra:
-        named = package.replace('_', '-').lower()
-        extra = next((one for one in extras() if named in missing_packages(one)), 'all')
+        named = package.replace('_', '-')
+        lacking = {one: missing_packages(one) for one in extras()}
+        bringing = [one for one, lacks in lacking.items() if named in lacks]
+        extra = min(bringing, key=lambda one: len(lacking[one]), default='all')
     return f"{package} is not installed; this needs the extra {extra!r}: pip install 'fer_nb[{extra}]'"
 
 @contextmanager

@@ -149,7 +149,7 @@ class _Reader:
         except ImageError as e: return Reading(source, [], _named(source, e))
         except ModuleNotFoundError:
             return Reading(source, [], f"{source} is no image, and for films `av` is missing: "
-                                       "pip install 'fer_nb[video]'")
+                                       "pip install 'fer_nb[media]'")
         if not self.copies: return self._frames(source, film, None)
         with _FilmCopy(self.copies.path(source, 'film')) as copy:
             reading = self._frames(source, film, copy)

@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 import importlib
 
 _MODULES = {  # name -> its module, which is loaded when the name is first used
-    'Recognizer': 'inference', 'Recognition': 'inference', 'Face': 'inference',
+    'Recognizer': 'inference', 'Recognition': 'inference', 'Face': 'detection',
     'annotate': 'inference', 'predict': 'prediction', 'evaluate': 'evaluation',
     'preprocess': 'preprocessing', 'EMOTIONS': 'core', 'FerNbError': 'core',
 }

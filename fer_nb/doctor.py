@@ -12,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from packaging.requirements import Requirement
 
 from .core import ModelError, home, load_card, model_dirs
-from .inference import SERVING, YUNET_SHA256, is_made_from, yunet_path
+from .detection import YUNET_SHA256, yunet_path
+from .inference import SERVING, is_made_from
 
 # %% ../nbs/10c_doctor.ipynb #c37cb6bb
 _WITHOUT_PURPOSE = ('all', 'dev')  # extras that only gather others, or that make the package

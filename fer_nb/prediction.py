@@ -22,7 +22,8 @@ from fer_nb.core import (
     UnknownFormatError, atomic_write, progress, results_dir, storage_errors,
 )
 from .files import exclusive, find_files, fitting_name, printable
-from .inference import MIN_FACE, Recognizer, annotate
+from .detection import MIN_FACE
+from .inference import Recognizer, annotate
 from .preprocessing import read_rgb
 from .tables import check_format, face_rows, face_table, write_faces
 from .video import Film, FilmWriter, Frame
@@ -360,7 +361,7 @@ def predict(
     model: str | Path = 'final',  # a model's name, or its folder
     whole: bool = False,  # take an image for a face where none is found in it
     annotated: str | Path | None = None,  # folder for copies with boxes, labels, heat maps
-    min_face: int = MIN_FACE,  # height of the smallest faces, pixels of the image
+    min_face: float = MIN_FACE,  # height of the smallest faces, pixels of the image
 ) -> Prediction:
     """Recognise every face in images and films.
 

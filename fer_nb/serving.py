@@ -94,7 +94,7 @@ def serve(ip: str = '127.0.0.1', # address to listen on; '0.0.0.0' for all of th
           absence: int = 120, # seconds after which the kernel of a closed page ends
          ):
     "Serve the dashboard until it is interrupted; raises `DataError` for an address or number that can't be used"
-    from fer_nb.inference import face_detector
+    from fer_nb.detection import face_detector
     if visitors < 1: raise DataError(f"{visitors} visitors is a closed door: give 1 or more")
     if absence < 1: raise DataError(f"kernels can't end after {absence} seconds: give 1 or more")
     _check_port(ip, port)

@@ -107,11 +107,12 @@ class _Network:
         return [_face_of(row, scale, corner) for row in rows[kept]]
 
     def _rows(self, image: np.ndarray, threshold: float) -> np.ndarray:
-        below, right = (-length % _MULTIPLE for length in image.shape[:2])
-        padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
-        blob = cv2.dnn.blobFromImage(padded, swapRB=True)  # float32 (1, 3, h, w), 0–255
-        outputs = dict(zip(self.outputs, self.session.run(None, {'input': blob})))
-        columns = padded.shape[1]
+        height, width = image.shape[:2]
+        padded = [math.ceil(length/_MULTIPLE)*_MULTIPLE for length in (height, width)]
+        pixels = np.zeros((1, 3, *padded), 'float32')
+        pixels[0, :, :height, :width] = image[..., ::-1].transpose(2, 0, 1)  # blue first
+        outputs = dict(zip(self.outputs, self.session.run(None, {'input': pixels})))
+        columns = padded[1]
         return np.concatenate([_grid(outputs, stride, columns//stride, threshold)
                                for stride in _STRIDES])
 

@@ -59,8 +59,9 @@ bare: ## the dashboard and make test in a new minimal Debian 12, as root
 
 # Both are done in a copy, so that a working tree with changes can be checked and stays as it is.
 check: setup
-	rm -rf build/check && mkdir -p build/check
+	rm -rf build/check && mkdir -p build/check/fer_nb
 	cp -rL nbs settings.ini setup.py pyproject.toml build/check/
+	cp fer_nb/__init__.py build/check/fer_nb/
 	cd build/check && ../../$(BIN)/nbdev_clean && ../../$(BIN)/nbdev_export
 	diff -r -x .ipynb_checkpoints nbs build/check/nbs || { echo 'Notebooks are not clean: run nbdev_clean'; exit 1; }
 	diff -r -x __pycache__ -x static fer_nb build/check/fer_nb || { echo 'Package and notebooks differ: edit notebooks, then run nbdev_export'; exit 1; }

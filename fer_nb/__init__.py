@@ -8,14 +8,19 @@ _MODULES = {  # name -> its module, which is loaded when the name is first used
     'annotate': 'inference', 'predict': 'prediction', 'evaluate': 'evaluation',
     'preprocess': 'preprocessing', 'EMOTIONS': 'core', 'FerNbError': 'core',
 }
-__all__ = [*_MODULES]
+_TRAINING = ('evaluate',)  # which an installation without the extra `train` lacks
+__all__ = [name for name in _MODULES if name not in _TRAINING]
 
 
 def __getattr__(name):
     if name not in _MODULES: raise AttributeError(f"module 'fer_nb' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f'.{_MODULES[name]}', __name__), name)
-    globals()[name] = value
-    return value
+    try: module = importlib.import_module(f'.{_MODULES[name]}', __name__)
+    except ModuleNotFoundError as e:
+        if name not in _TRAINING: raise
+        raise ModuleNotFoundError(f"fer_nb.{name} needs {e.name}: pip install 'fer_nb[train]'",
+                                  name=e.name) from None
+    globals()[name] = getattr(module, name)
+    return globals()[name]
 
 
-def __dir__(): return sorted({*globals(), *_MODULES})
+def __dir__(): return sorted({*globals(), *__all__})

@@ -9,7 +9,7 @@ __all__ = ['VOTES_URL', 'VOTES_SHA256', 'KAGGLE_RELEASE', 'MAX_UNPACKED', 'EXPRE
            'sample_face', 'simulate_votes', 'make_release', 'acquire', 'synthetic_dataset']
 
 # %% ../nbs/01_acquisition.ipynb #801f0f7d
-import bz2, hashlib, io, json, logging, lzma, os, re, shutil, stat, tarfile, tempfile
+import hashlib, io, json, logging, lzma, os, re, shutil, stat, tarfile, tempfile
 import unicodedata, zipfile, zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import requests
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from fer_nb.core import (
@@ -162,7 +162,7 @@ def download_release(
     cache = Path(kagglehub.config.get_cache_folder())
     with exclusive(cache/'.fer_nb.lock', f'{KAGGLE_RELEASE} in {cache}'):
         with storage_errors(cache):
-            try: return retrying(wait)(_fetch_release, kagglehub)
+            try: return retrying(wait, f'Fetching {KAGGLE_RELEASE}')(_fetch_release, kagglehub)
             except NETWORK_FAILURES as e: raise _release_error(e) from e
 
 # %% ../nbs/01_acquisition.ipynb #0e835629
@@ -180,6 +180,7 @@ def _folder_members(folder: Path) -> list[Member]:
     walk = walk_files(folder)
     locked = [path for path in walk.files if not os.access(path, os.R_OK)]
     problems = list(walk.problems.values())
+    problems += [f'{path} is a folder that is there under another name, too' for path in walk.repeated]
     problems += [f"{path} can't be opened" for path in locked]
     if problems:
         more = f' (and {len(problems) - 1:,} more)' if len(problems) > 1 else ''
@@ -370,6 +371,9 @@ def _is_image(release: Release, path: str) -> bool:
     try:
         with release.open(path) as f: Image.open(f, formats=IMAGE_FORMATS)
     except Image.DecompressionBombError: return True
+    except (*_BROKEN, OSError) as e:
+        if isinstance(e, UnidentifiedImageError): return False
+        raise DataError(f"{release.source}: can't read {path} ({e}). The copy is damaged: download it again") from None
     except Exception: return False  # Pillow's readers raise errors of many types
     return True
 

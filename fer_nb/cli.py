@@ -22,10 +22,12 @@ _state = {'debug': False}
 class _Terminated(KeyboardInterrupt):
     "The process was told to end (SIGTERM), which is handled like Ctrl-C"
 
+_TERMINATED = 143  # the exit code, by a shell's convention
 _BEGINS_ANEW = 'The same command begins anew'
 
 def _leave(message, code: int):
-    print(f'fer_nb: {message}', file=sys.stderr)
+    from fer_nb.files import printable
+    print(f'fer_nb: {printable(str(message))}', file=sys.stderr)
     raise typer.Exit(code)
 
 def _lacks(error: ModuleNotFoundError, extra: str | None) -> str:
@@ -48,7 +50,7 @@ def one_line_errors(
     try: yield
     except KeyboardInterrupt as e:
         kept = ' '.join(getattr(e, '__notes__', [])) or interrupted
-        _leave(f'interrupted. {kept}', 143 if isinstance(e, _Terminated) else 130)
+        _leave(f'interrupted. {kept}', _TERMINATED if isinstance(e, _Terminated) else 130)
     except (typer.Exit, typer.Abort, BrokenPipeError): raise
     except Exception as e:
         if _state['debug']: raise
@@ -65,9 +67,10 @@ def print_table(df, # rows to show
     "Print a table that fits the terminal"
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
     table = Table(title=title or None, title_justify='left', header_style='bold')
     for column in df.columns: table.add_column(str(column))
-    for row in df.itertuples(index=False): table.add_row(*map(str, row))
+    for row in df.itertuples(index=False): table.add_row(*(Text(str(cell)) for cell in row))     # a name is no markup
     Console().print(table)
 
 # %% ../nbs/11_cli.ipynb #a5193618
@@ -214,8 +217,14 @@ def export(names: Annotated[Optional[list[str]], typer.Argument(help='Trained mo
             print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 # %% ../nbs/11_cli.ipynb #a899839e
-_PATHS = "Images, films, folders with all below (hidden files left out), and patterns such as 'photos/*.jpg'; /dev/stdin reads a pipe."
-_OUTPUT = 'Table to write: .csv, .jsonl or .parquet. Without it: the first faces on the screen, and plots of films in results/over_time.'
+_PATHS = (
+    "Images, films, folders with all below (hidden files left out), and patterns such as "
+    "'photos/*.jpg'; /dev/stdin reads a pipe. Of an animated image the first is read."
+)
+_OUTPUT = (
+    'Table to write, or to replace: .csv, .jsonl or .parquet; plots of films go beside it. '
+    'Without it: the first faces on the screen, and plots of films in results/over_time.'
+)
 
 @app.command()
 def predict(
@@ -223,14 +232,15 @@ def predict(
     output: Annotated[Optional[str], typer.Option(help=_OUTPUT)] = None,
     model: Annotated[str, typer.Option(help='Name of a model, as `fer_nb models` lists them.')] = 'final',
     whole: Annotated[bool, typer.Option('--whole', help='Take an image for a face where none is found in it.')] = False,
-    min_face: Annotated[int, typer.Option(help='Height of the smallest faces to find, in pixels of the image.')] = 48,
+    min_face: Annotated[int, typer.Option(help='Height of the smallest faces to look for, in pixels of the image; smaller ones may be found as well.')] = 48,
     annotate: Annotated[Optional[str], typer.Option(help='Folder for copies with boxes, labels and heat maps.')] = None,
 ):
     "Recognise every face in images and films: a row each. With `--output`, an interrupted command goes on."
-    with one_line_errors('No table is kept: with --output, the command could go on from here'):
+    kept = _BEGINS_ANEW if output else 'No table is kept: with --output, the command could go on from here'
+    with one_line_errors(kept):
         from fer_nb import prediction, tables
         found = prediction.predict(paths, output, model, whole, annotate, min_face)
-        if not output: print(tables.to_screen(found.rows))
+        if not output and (found.rows or not found.problems): print(tables.to_screen(found.rows))
         _print_prediction(found, output, annotate)
         if found.problems: raise typer.Exit(1)
 
@@ -243,7 +253,7 @@ def _print_prediction(found, output: str | None, annotate: str | None):
     with_faces = len({row['source'] for row in found.rows})
     print(f"{_count(len(found.rows), 'face')} in {with_faces:,} of {_count(len(found.sources), 'file')}")
     if output: print(f'Table: {output}')
-    if annotate: print(f'Annotated copies: {annotate}')
+    if annotate and os.path.isdir(annotate): print(f'Annotated copies: {annotate}')
     for path in found.plots: print(f'Emotions over time: {printable(path)}')
     problems = [printable(problem) for problem in found.problems.values()]
     if len(problems) == 1: print(f'fer_nb: {problems[0]}', file=sys.stderr)
@@ -332,7 +342,9 @@ def menu():
         if choice not in _MENU: print(f"{choice!r} is none of {', '.join(_MENU)}"); continue
         if choice == '0': return
         try: _MENU[choice][1]()
-        except (typer.Exit, typer.Abort): pass
+        except typer.Abort: pass
+        except typer.Exit as e:
+            if e.exit_code == _TERMINATED: raise
 
 def _print_version(wanted: bool):
     if not wanted: return
@@ -379,11 +391,12 @@ def main():
     "The entry point of the `fer_nb` command"
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr): stream.reconfigure(errors='backslashreplace')
-    if '--debug' not in sys.argv: _silence_native_code()
+    if '--debug' not in sys.argv:
+        _silence_native_code()
+        warnings.simplefilter('ignore')  # of Pillow about a file, of Matplotlib about a name
     log = logging.getLogger('fer_nb')
     log.addHandler(_ToTerminal())
     log.setLevel(logging.INFO)
     log.propagate = False
-    warnings.filterwarnings('ignore', 'Glyph')  # of a file's name, in a plot
     signal.signal(signal.SIGTERM, _terminate)
     app()

@@ -113,8 +113,8 @@ def model_dir(name: str, # a model's name, such as 'baseline'
     "The folder of a model that exists: yours, else the shipped one; raises `ModelError` with the names there are"
     there = model_dirs()
     if name in there: return there[name]
-    raise ModelError(f"no model {name!r} in {models_dir()}: " +
-                     (f"there are {', '.join(sorted(there))}" if there else "train one with `fer_nb train`"))
+    known = f"there are {', '.join(sorted(there))}" if there else "train one with `fer_nb train`"
+    raise ModelError(f"no model {name!r}: {known}")
 
 # %% ../nbs/00_core.ipynb #a68ecb42
 @contextlib.contextmanager
@@ -206,10 +206,11 @@ def check_card(card: dict, # from `card.json`
     if card['input_shape'] != [IMAGE_SIZE, IMAGE_SIZE, 1] or card['value_range'] != [0, 1]:
         raise ModelError(f"{where} wants input {card['input_shape']} in {card['value_range']}; `preprocess` gives {[IMAGE_SIZE, IMAGE_SIZE, 1]} in [0, 1]")
 
-def load_card(name, # a model's name, or its folder as a `Path`
+def load_card(name, # a model's name, or its folder: a `Path`, or a text with a slash
              ) -> tuple[dict, Path]: # the card and the folder
     "A checked card; raises `ModelError` where it is missing, damaged, or of other classes"
-    folder = name if isinstance(name, Path) else model_dir(name)
+    is_folder = isinstance(name, Path) or os.sep in name
+    folder = Path(name) if is_folder else model_dir(name)
     try: card = read_json(folder/'card.json')
     except DataError as e: raise ModelError(str(e)) from None
     check_card(card, folder/'card.json')

@@ -16,14 +16,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .core import IMAGE_SIZE, DownloadError, ModelError, home
+from .core import IMAGE_SIZE, DataError, DownloadError, ModelError, home
 
 # %% ../nbs/08b_detection.ipynb #fb15d948
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
-    "A face in an image; coordinates are pixels of that image, from its upper left corner"
-    box: tuple[float, float, float, float]  # x, y, width, height; may reach over the edge
-    landmarks: np.ndarray  # float32 (5, 2), x and y: left eye, right eye, nose, left and right corner of the mouth, as seen in the image
+    """A face in an image; coordinates are pixels, from the image's upper left corner.
+
+    Landmarks are left eye, right eye, nose, left and right corner of the mouth, as seen.
+    """
+    box: tuple[float, float, float, float]  # x, y, width, height; may cross the edge
+    landmarks: np.ndarray  # float32 (5, 2), x and y
     score: float  # 0–1, the detector's confidence
 
     @property
@@ -33,7 +36,10 @@ class Face:
         return float(np.degrees(np.arctan2(y2 - y, x2 - x)))
 
 # %% ../nbs/08b_detection.ipynb #55557303
-YUNET_URL = 'https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/face_detection_yunet_2023mar.onnx'
+YUNET_URL = (
+    'https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/'
+    'face_detection_yunet_2023mar.onnx'
+)
 YUNET_SHA256 = '8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4'
 
 def yunet_path() -> Path:
@@ -41,10 +47,11 @@ def yunet_path() -> Path:
     return home()/'data'/Path(YUNET_URL).name
 
 def yunet_file() -> Path:
-    "Fetch YuNet's weights once and check them; raises `DownloadError` where they can't be had"
+    "Fetch YuNet's weights once and check them; raises `DownloadError`"
     import hashlib
     path = yunet_path()
-    if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == YUNET_SHA256: return path
+    is_there = path.exists()
+    if is_there and hashlib.sha256(path.read_bytes()).hexdigest() == YUNET_SHA256: return path
     from fer_nb.download import download_file  # only here: it takes long to load
     return download_file(YUNET_URL, path, YUNET_SHA256, wait=.2)
 
@@ -78,7 +85,7 @@ _LENGTHS = (b'\x12\x01h', b'\x12\x01w')  # a dimension named h, or w, of any len
 def _of_any_size(weights: bytes) -> bytes:
     "Free the height and width of the input of YuNet's ONNX file"
     if weights.count(_LENGTH_640) != len(_LENGTHS):
-        raise ModelError('the weights of the face detector are not those of YuNet, 2023mar')
+        raise ModelError('the face detector has other weights than those of YuNet, 2023mar')
     for length in _LENGTHS: weights = weights.replace(_LENGTH_640, length, 1)
     return weights
 
@@ -110,7 +117,8 @@ class _Network:
         height, width = image.shape[:2]
         padded = [math.ceil(length/_MULTIPLE)*_MULTIPLE for length in (height, width)]
         pixels = np.zeros((1, 3, *padded), 'float32')
-        pixels[0, :, :height, :width] = image[..., ::-1].transpose(2, 0, 1)  # blue first
+        blue_first = image[..., ::-1]
+        pixels[0, :, :height, :width] = blue_first.transpose(2, 0, 1)
         outputs = dict(zip(self.outputs, self.session.run(None, {'input': pixels})))
         columns = padded[1]
         return np.concatenate([_grid(outputs, stride, columns//stride, threshold)
@@ -135,7 +143,7 @@ def _shrunk(image, side=DETECTION_SIZE, most=1) -> tuple[np.ndarray, float]:
     return _resized(image, scale), scale
 
 # %% ../nbs/08b_detection.ipynb #d9bf0d47
-MIN_FACE = 48  # height of the smallest faces looked for, pixels: that of the network's input
+MIN_FACE = 48  # height of the smallest faces looked for, pixels
 
 # pixels that a face is high in what the network sees
 _FAINT = 20  # from here on it leaves a trace, if a weak one
@@ -182,14 +190,17 @@ class YuNet:
     """Detect faces with YuNet (Wu et al. 2023); any number of threads may call one.
 
     `YuNet()(image)` returns a list of `Face`. Raises `DownloadError` where the weights
-    can't be had, `ModelError` where they are another network's.
+    can't be had, `ModelError` where they are another network's, `DataError` for a
+    `min_face` below 1.
     """
     def __init__(
         self,
         path: str | Path | None = None,  # the weights; None: `yunet_file`
         threshold: float = .7,  # 0–1, the lowest score of a detection
-        min_face: float = MIN_FACE,  # smallest height, pixels; `math.inf`: one look at 640
+        min_face: float = MIN_FACE,  # smallest height, pixels; `math.inf`: one look
     ):
+        if not min_face >= 1:
+            raise DataError(f"min_face is {min_face}: give a height in pixels, 1 or more")
         self.network = _Network(Path(path or yunet_file()).read_bytes())
         self.threshold, self.min_face = threshold, min_face
 
@@ -220,11 +231,13 @@ class YuNet:
         clear = [face for face in found if _size(face)*scale >= _CLEAR]
         traces = [face for face in found if _size(face)*scale < _CLEAR]
         if finer_scales := self._finer_scales(scale):  # which show the same and more
-            traces = [face for finer in finer_scales for face in self._in_parts(image, finer)]
+            traces = [face for finer in finer_scales
+                      for face in self._in_parts(image, finer)]
         faces = [face for face in clear if face.score >= self.threshold]
         for trace in sorted(traces, key=lambda trace: -trace.score):
             if not self._is_worth(trace) or not _apart(trace, faces): continue
-            faces += [face for face in self._close_up(image, trace) if _apart(face, faces)]
+            closer = self._close_up(image, trace)
+            faces += [face for face in closer if _apart(face, faces)]
         return faces
 
     def _is_worth(self, trace: Face) -> bool:
@@ -282,25 +295,21 @@ class MTCNN:
         "Detect the faces of an image"
         small, scale = _shrunk(image)
         with self.lock: found = self.network.detect_faces(small)
-        faces = [_face_in(row, scale) for row in found if row['confidence'] >= self.threshold]
+        sure = [row for row in found if row['confidence'] >= self.threshold]
+        faces = [_face_in(row, scale) for row in sure]
         return sorted(faces, key=lambda face: -face.score)
 
     def __reduce__(self): return MTCNN, (self.threshold,)
 
 def _face_in(row: dict, scale: float) -> Face:
-    landmarks = np.array([row['keypoints'][point] for point in _MTCNN_POINTS], 'float32')
+    points = [row['keypoints'][point] for point in _MTCNN_POINTS]
+    landmarks = np.array(points, 'float32')
     box = np.array(row['box'])/scale
     return Face(tuple(box.tolist()), landmarks/scale, float(row['confidence']))
 
 # %% ../nbs/08b_detection.ipynb #1c32fa49
 @lru_cache
-def face_detector(
-    min_face: float = MIN_FACE,  # height of the smallest faces, pixels of the image
-) -> YuNet | MTCNN:  # the same one at each call
-    """Choose the detector: YuNet, or MTCNN where YuNet's weights can't be fetched.
-
-    Raises `DownloadError` where the package `mtcnn` is missing as well.
-    """
+def _detector(min_face: float) -> YuNet | MTCNN:
     try: return YuNet(min_face=min_face)
     except DownloadError as e:
         if not find_spec('mtcnn'): raise
@@ -309,23 +318,37 @@ def face_detector(
         log.warning("%s. Going on with MTCNN, which is slower", e)
         return MTCNN()
 
-# %% ../nbs/08b_detection.ipynb #b0d782c8
-FRAME = 1.15                # side of a face's square in roots of its box's area, as in FERPlus
+def face_detector(
+    min_face: float = MIN_FACE,  # height of the smallest faces, pixels of the image
+) -> YuNet | MTCNN:  # the same one at each call
+    """Choose the detector: YuNet, or MTCNN where YuNet's weights can't be fetched.
 
-def face_frame(face: Face, # in a picture
-               frame: float = FRAME, # side of the square, in roots of the box's area
-              ) -> np.ndarray: # float64 (2, 3): x, y, 1 of a pixel among 48 × 48 -> x, y in the picture
-    "Where a face's pixels lie in its picture: a square around the middle of its box, turned as the eyes are"
+    Raises `DownloadError` where the package `mtcnn` is missing as well.
+    """
+    return _detector(float(min_face))
+
+# %% ../nbs/08b_detection.ipynb #b0d782c8
+FRAME = 1.15  # side of a face's square in roots of its box's area, as in FERPlus
+
+def face_frame(
+    face: Face,
+    frame: float = FRAME,  # side of the square, in roots of the box's area
+) -> np.ndarray:  # float64 (2, 3): x, y, 1 of a pixel among 48 × 48 -> x, y in the image
+    "Say where a crop's pixels lie: a square around a face's box, rotated as the eyes are"
     x, y, width, height = face.box
     side, turn = frame*np.sqrt(width*height)/IMAGE_SIZE, np.radians(face.tilt)
     axes = side*np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     middle = np.array([x + width/2, y + height/2]) - .5
     return np.column_stack([axes, middle - axes @ np.full(2, (IMAGE_SIZE - 1)/2)])
 
-def cut_face(picture, # uint8 (h, w, 3), RGB, from `read_rgb`
-             matrix, # from `face_frame`
-            ) -> np.ndarray: # uint8 (48k, 48k, 3), level, k the whole number that comes nearest to the picture's own resolution
-    "A face's square out of its picture; what lies outside the picture continues its edge"
-    k = int(np.clip(np.rint(np.hypot(*matrix[:, 0])), 1, 20))
+_MOST_TIMES = 20  # 48 pixels that a crop is long
+
+def cut_face(
+    image: np.ndarray,  # uint8 (h, w, 3), RGB, from `read_rgb`
+    matrix: np.ndarray,  # from `face_frame`
+) -> np.ndarray:  # uint8 (48k, 48k, 3), k as it comes nearest to the image's resolution
+    "Crop and align a face; what lies outside the image continues its edge"
+    k = int(np.clip(np.rint(np.hypot(*matrix[:, 0])), 1, _MOST_TIMES))
     fine = np.column_stack([matrix[:, :2]/k, matrix @ [.5/k - .5, .5/k - .5, 1]])
-    return cv2.warpAffine(picture, fine, (IMAGE_SIZE*k, IMAGE_SIZE*k), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+    size, how = (IMAGE_SIZE*k, IMAGE_SIZE*k), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, fine, size, flags=how, borderMode=cv2.BORDER_REPLICATE)

@@ -16,14 +16,18 @@ from .detection import YUNET_SHA256, yunet_path
 from .inference import SERVING, is_made_from
 
 # %% ../nbs/10c_doctor.ipynb #c37cb6bb
-_WITHOUT_PURPOSE = ('all', 'dev')  # extras that only gather others, or that make the package
+_NOT_FOR_USERS = ('all', 'dev')  # extras that gather others, or that make the package
 
 def _requirements(extra: str = '') -> list[str]:
     "List the packages that an extra adds, or that the package itself needs"
     found = [Requirement(line) for line in requires('fer_nb') or []]
-    wanted = [one for one in found if one.marker is None or one.marker.evaluate({'extra': extra})]
-    if extra: wanted = [one for one in wanted if one.marker and 'extra' in str(one.marker)]
-    return [one.name for one in wanted]
+    return [one.name for one in found if _belongs_to(one, extra)]
+
+def _belongs_to(requirement: Requirement, extra: str) -> bool:
+    marker = requirement.marker
+    of_an_extra = marker is not None and 'extra' in str(marker)
+    if of_an_extra != bool(extra): return False
+    return marker is None or marker.evaluate({'extra': extra})
 
 def _version(package: str) -> str | None:
     try: return version(package)
@@ -39,29 +43,32 @@ def extras() -> list[str]:
     "List the extras that a user may install"
     from importlib.metadata import metadata
     names = metadata('fer_nb').get_all('Provides-Extra') or []
-    return [name for name in names if name not in _WITHOUT_PURPOSE]
+    return [name for name in names if name not in _NOT_FOR_USERS]
 
 # %% ../nbs/10c_doctor.ipynb #51f783cd
 _SHOWN_MODELS = 3
+_SHOWN_PACKAGES = (
+    'numpy', 'opencv-python-headless', 'ai-edge-litert', 'onnxruntime', 'pillow',
+)
 
 def _about_detector() -> str:
     path = yunet_path()
-    if not path.exists(): return 'YuNet, which is fetched when it is first needed'
+    if not path.exists(): return f'YuNet, not fetched yet; it belongs at {path}'
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return f"YuNet {digest[:12]}, {'checked' if digest == YUNET_SHA256 else 'DAMAGED'}"
 
 def _about_model(name: str, folder) -> str:
     try: card, _ = load_card(folder)
     except ModelError as e: return f'{name}: {e}'
-    weights, path = card.get('model_sha256', '')[:12], folder/SERVING
+    weights, path = (card.get('model_sha256') or '?')[:12], folder/SERVING
     state = 'no serving file'
     if path.exists():
-        state = 'served' if is_made_from(path.read_bytes(), card) else 'STALE serving file'
+        is_own = is_made_from(path.read_bytes(), card)
+        state = 'served' if is_own else 'STALE serving file'
     return f"{name} {weights}, {state}"
 
 def _about_packages() -> str:
-    shown = ('numpy', 'opencv-python-headless', 'ai-edge-litert', 'onnxruntime', 'pillow')
-    return ', '.join(f'{name} {_version(name)}' for name in shown)
+    return ', '.join(f'{name} {_version(name)}' for name in _SHOWN_PACKAGES)
 
 def _about_extras() -> str:
     lacking = {extra: missing_packages(extra) for extra in extras()}
@@ -73,15 +80,19 @@ def _about_extras() -> str:
 def diagnose() -> list[str]:  # at most ten lines
     "Describe what is installed and in use, for a bug report"
     models = list(model_dirs().items())
+    def safely(describe, *args):
+        try: return describe(*args)
+        except Exception as e: return f'{type(e).__name__}: {e}'  # what fails is told, too
     lines = {
         'fer_nb': f"{version('fer_nb')}, Python {platform.python_version()}, "
                   f'{platform.system()} {platform.machine()}, {os.cpu_count()} cores',
         'home': str(home()),
         'packages': _about_packages(),
         'extras': _about_extras(),
-        'detector': _about_detector(),
+        'detector': safely(_about_detector),
     }
     for name, folder in models[:_SHOWN_MODELS]:
-        lines[f'model {len(lines) - 4}'] = _about_model(name, folder)
-    if len(models) > _SHOWN_MODELS: lines['models'] = f'{len(models) - _SHOWN_MODELS} more'
+        lines[f'model {len(lines) - 4}'] = safely(_about_model, name, folder)
+    more = len(models) - _SHOWN_MODELS
+    if more > 0: lines['models'] = f'{more} more'
     return [f'{key:<9} {value}' for key, value in lines.items()]

@@ -22,7 +22,9 @@ _TRIES = 5
 class BrokenDownload(DownloadError):
     "What arrived is damaged or something else, so that another try may help"
 
-NETWORK_FAILURES = (requests.RequestException, ConnectionError, TimeoutError, BrokenDownload)
+NETWORK_FAILURES = (
+    requests.RequestException, ConnectionError, TimeoutError, BrokenDownload,
+)
 
 def _status(error: Exception) -> int:
     "Return the HTTP status that an error speaks of, 0 without one"
@@ -45,6 +47,7 @@ def _asked_pause(error: Exception) -> float:
 
 def retrying(
     wait: float,  # seconds before the second try, doubled before each further one
+    what: str,  # is being done, for the log
 ) -> tenacity.Retrying:  # called with a function and its arguments
     "Call a function up to five times, while its failures may pass"
     growing = tenacity.wait_exponential(multiplier=wait)
@@ -57,7 +60,7 @@ def retrying(
 
     def say(state):
         kind, seconds = failure_name(state.outcome.exception()), state.next_action.sleep
-        if seconds: _log.info('%s: trying again in %.2g s', kind, seconds)
+        if seconds: _log.info('%s (%s): trying again in %.2g s', what, kind, seconds)
 
     return tenacity.Retrying(
         stop=tenacity.stop_after_attempt(_TRIES), wait=pause, before_sleep=say,
@@ -75,9 +78,12 @@ def download(
         response = requests.get(url, timeout=30)
         response.raise_for_status()
         return response.content
-    try: return retrying(wait)(fetch)
+    try: return retrying(wait, f'Fetching {url}')(fetch)
     except requests.RequestException as e:
-        raise DownloadError(f"can't download {url} ({failure_name(e)}). {remedy}") from e
+        what = failure_name(e)
+        raise DownloadError(f"can't download {url} ({what}). {remedy}") from e
+
+def _digest(content: bytes) -> str: return hashlib.sha256(content).hexdigest()
 
 def download_file(
     url: str,
@@ -87,9 +93,11 @@ def download_file(
 ) -> Path:  # `path`
     "Fetch a file once and keep it only if it is the pinned one; raises `DownloadError`"
     path = Path(path)
-    if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256: return path
-    content = download(url, wait, f"Download it by hand and put it at {path}")
-    found = hashlib.sha256(content).hexdigest()
+    if path.exists() and _digest(path.read_bytes()) == sha256: return path
+    remedy = f"Download it by hand and put it at {path}"
+    if path.exists(): remedy += ", in place of the file there, which is damaged or another one"
+    content = download(url, wait, remedy)
+    found = _digest(content)
     if found != sha256:
         raise DownloadError(f"{url} brought another file than the pinned one "
                             f"(SHA-256 {found[:12]}…, not {sha256[:12]}…)")

@@ -189,7 +189,7 @@ def titled(fig, # a Matplotlib figure
            where: str = '', # model, images, protocol
           ): # the same figure
     "Set a figure's title: the finding, under it what it was found on"
-    fig.suptitle(finding + (f'\n{where}' if where else ''), fontsize=11)
+    fig.suptitle(finding + (f'\n{where}' if where else ''), fontsize=11, parse_math=False)     # a model's name is no mathematics
     return fig
 
 def emotion_axis(ax, # Matplotlib axes with a unit for each emotion

@@ -6,10 +6,11 @@
 __all__ = ['MAX_NAME', 'Walk', 'walk_files', 'find_files', 'fitting_name', 'printable', 'exclusive']
 
 # %% ../nbs/00b_files.ipynb #1c3f3688
-import contextlib, fcntl, hashlib, os
+import contextlib, fcntl, hashlib, itertools, logging, os, stat
+from collections import ChainMap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from glob import glob
+from glob import glob, has_magic
 from pathlib import Path
 
 from .core import DataError, StorageError, storage_errors
@@ -18,76 +19,109 @@ from .core import DataError, StorageError, storage_errors
 @dataclass
 class Walk:
     "What lies below a folder"
-    files: list[Path] = field(default_factory=list)  # sorted by path
-    problems: dict[Path, str] = field(default_factory=dict)  # path -> why it was not read
+    files: list[Path] = field(default_factory=list)  # sorted by folder
+    problems: dict[Path, str] = field(default_factory=dict)  # path -> why it is left out
+    repeated: list[Path] = field(default_factory=list)  # links to folders seen already
+
+def _dead_link(path: Path) -> str:
+    return f"{path} is a link to something that is not there"
+
+def _sort_entry(entry: os.DirEntry, path: Path, found: Walk, folders: list[Path]):
+    try: is_folder, is_file = entry.is_dir(), entry.is_file()
+    except OSError as e:
+        found.problems[path] = f"{path} can't be read: {e.strerror}"
+        return
+    if is_folder: folders.append(path)
+    elif is_file: found.files.append(path)
+    elif entry.is_symlink(): found.problems[path] = _dead_link(path)
+    else: found.problems[path] = f"{path} is no regular file"
 
 def _entries(folder: Path) -> list[os.DirEntry]:
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not entry.name.startswith('.')]
     return sorted(visible, key=lambda entry: entry.name)
 
-def _walk_into(folder: Path, above: tuple[str, ...], found: Walk):
-    here = os.path.realpath(folder)
-    if here in above: return
-    try: entries = _entries(folder)
-    except OSError as e:
-        found.problems[folder] = f"{folder} can't be opened: {e.strerror}"
-        return
-    for entry in entries:
-        path = folder/entry.name
-        try: is_folder, is_file = entry.is_dir(), entry.is_file()
-        except OSError as e: found.problems[path] = f"{path} can't be read: {e.strerror}"
-        else:
-            if is_folder: _walk_into(path, (*above, here), found)
-            elif is_file: found.files.append(path)
-            elif entry.is_symlink():
-                found.problems[path] = f"{path} is a link to something that is not there"
-            else: found.problems[path] = f"{path} is no regular file"
+def _is_in(path: Path, places: tuple[str, ...]) -> bool:
+    real = os.path.realpath(path)
+    return any(f'{real}/'.startswith(os.path.join(place, '')) for place in places)
 
 def walk_files(
     folder: str | Path,  # where to begin
 ) -> Walk:
-    """List the files below a folder, links followed, hidden names left out.
+    """List the files below a folder, links followed, each folder once, no hidden names.
 
     Raises nothing: what can't be read is among the problems of the result.
     """
-    found = Walk()
-    _walk_into(Path(folder), (), found)
+    found, seen, waiting = Walk(), set(), [Path(folder)]
+    while waiting:
+        folder = waiting.pop()
+        here = os.path.realpath(folder)
+        if here in seen:
+            leads_back = _is_in(folder.parent, (here,))  # a loop hides nothing
+            if not leads_back: found.repeated.append(folder)
+            continue
+        seen.add(here)
+        try: entries = _entries(folder)
+        except OSError as e:
+            found.problems[folder] = f"{folder} can't be opened: {e.strerror}"
+            continue
+        folders = []
+        for entry in entries: _sort_entry(entry, folder/entry.name, found, folders)
+        waiting += reversed(folders)
     return found
 
 # %% ../nbs/00b_files.ipynb #4b400ca6
-def _matches(path: Path) -> list[Path]:
-    if os.path.lexists(path): return [path]
-    return [Path(match) for match in sorted(glob(str(path), recursive=True))]
-
 def _walk_from(path: Path) -> Walk:
-    if os.path.isdir(path): return walk_files(path)
-    if os.path.exists(path): return Walk([path])
-    return Walk(problems={path: f"{path} is a link to something that is not there"})
+    try: mode = os.stat(path).st_mode
+    except OSError as e:
+        why = _dead_link(path) if os.path.islink(path) else f"can't read {path}: {e.strerror}"
+        return Walk(problems={path: why})
+    return walk_files(path) if stat.S_ISDIR(mode) else Walk([path])
 
-def _is_in(path: Path, places: tuple[str, ...]) -> bool:
-    real = os.path.realpath(path)
-    return any(real == place or real.startswith(os.path.join(place, '')) for place in places)
+def _locked_below(pattern: Path) -> Walk:
+    "Name the folders that a pattern would pass over, since they can't be opened"
+    fixed = list(itertools.takewhile(lambda part: not has_magic(part), pattern.parts))
+    if len(fixed) >= len(pattern.parts) - 1: return Walk()  # no folder is searched for
+    return Walk(problems=walk_files(Path(*fixed)).problems)
+
+def _walks(path: Path) -> list[Walk]:
+    try: os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError): pass
+    except OSError: return [_walk_from(path)]  # it can't be told whether it is there
+    else: return [_walk_from(path)]
+    matches = sorted(glob(str(path), recursive=True))
+    return [*(_walk_from(Path(match)) for match in matches), _locked_below(path)]
+
+def _files_of(path: Path, places: tuple[str, ...]) -> Walk:
+    "List what one path means; the walk has a problem where that is nothing"
+    walks = _walks(path)
+    there = [file for walk in walks for file in walk.files]
+    files = [file for file in there if not _is_in(file, places)]
+    problems = dict(ChainMap(*(walk.problems for walk in walks)))
+    if files or problems: return Walk(files, problems)
+    if there: why = f'{path} lies where this command writes: choose another place for that'
+    elif os.path.isdir(path): why = f'there is no file in {path}'
+    else: why = f'there is no file at {path}'
+    return Walk(problems={path: why})
 
 def find_files(
-    paths: Iterable[str | Path],  # files, folders with all below, patterns: 'photos/*.jpg'
+    paths: str | Path | Iterable[str | Path],  # files, folders, patterns: 'a/*.jpg'
     leave_out: Iterable[str | Path] = (),  # files and folders of which nothing is taken
 ) -> Walk:  # each file once, in the order of the paths
-    "List the files that paths mean; raises `DataError` for a path where there is none"
+    """List the files that paths mean: of a folder, all below it.
+
+    A path that means nothing is a problem of the result. Raises `DataError` where all do.
+    """
     places = tuple(os.path.realpath(place) for place in leave_out)
     found, seen = Walk(), set()
-    for path in map(Path, paths):
-        walks = [_walk_from(match) for match in _matches(path)]
-        there = [file for walk in walks for file in walk.files]
-        files = [file for file in there if not _is_in(file, places)]
-        problems = {where: why for walk in walks for where, why in walk.problems.items()}
-        if not files and not problems:
-            outside = f" outside of {' and '.join(map(str, leave_out))}, where this command writes"
-            raise DataError(f"there is no file at {path}{outside if there else ''}")
-        found.problems |= problems
-        new = [file for file in files if os.path.realpath(file) not in seen]
-        found.files += new
+    for path in [paths] if isinstance(paths, (str, Path)) else paths:
+        if not os.fspath(path): raise DataError("a path is empty: give a file or a folder")
+        walk = _files_of(Path(path), places)
+        new = [file for file in walk.files if os.path.realpath(file) not in seen]
         seen.update(map(os.path.realpath, new))
+        found.files += dict.fromkeys(new)
+        found.problems |= walk.problems
+    if not found.files: raise DataError('; '.join(found.problems.values()))
     return found
 
 # %% ../nbs/00b_files.ipynb #8b4b7b03
@@ -110,7 +144,7 @@ def printable(
 ) -> str:  # without control characters and lone surrogates
     "Spell out what in a name can't be shown, as `\\x1b`"
     text = os.fspath(name).encode('utf-8', 'backslashreplace').decode()
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
+    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 # %% ../nbs/00b_files.ipynb #de40d8c8
 @contextlib.contextmanager
@@ -126,6 +160,9 @@ def exclusive(
     with lock:
         try: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError: raise _busy(what) from None
+        except OSError as e:  # some network drives know no locks
+            log = logging.getLogger('fer_nb')
+            log.warning('%s is not locked (%s): start no second run', what, e.strerror)
         if not _is_same_file(lock, path): raise _busy(what)
         try: yield
         finally:

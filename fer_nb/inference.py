@@ -16,10 +16,12 @@ import cv2
 import numpy as np
 
 from fer_nb.core import (
-    EMOTION_COLORS, EMOTIONS, IMAGE_SIZE, ModelError, StorageError, atomic_write, emotion_id,
-    load_card,
+    EMOTION_COLORS, EMOTIONS, IMAGE_SIZE, ModelError, StorageError, atomic_write,
+    emotion_id, load_card,
 )
-from .detection import MIN_FACE, Face, cut_face, face_detector, face_frame, yunet_path
+from fer_nb.detection import (
+    MIN_FACE, Face, cut_face, face_detector, face_frame, yunet_path,
+)
 from .preprocessing import preprocess, read_rgb
 
 # %% ../nbs/09_inference.ipynb #d52b2a74
@@ -30,7 +32,7 @@ class _Pool:
 
     @contextmanager
     def borrowed(self):
-        "Yield an object that no other thread has; one that raised an error is not used again"
+        "Yield an object that no other thread has; one that failed is not used again"
         try: item = self.idle.pop()
         except IndexError: item = self.make(*self.args)
         yield item
@@ -41,19 +43,21 @@ class _Pool:
 # %% ../nbs/09_inference.ipynb #bd5c1499
 SERVING = 'serving.tflite'          # stands beside `model.keras`
 
-def _serving_network(model, temperature): # a Keras model: faces -> calibrated probabilities (b, 8), coarse heat maps (b, 8, h, w)
+def _serving_network(model, temperature: float):
+    "Make a Keras model: faces -> calibrated probabilities (b, 8), maps (b, 8, h, w)"
     from fer_nb.gradcam import heatmap_model
     from fer_nb.models import keras
     both = heatmap_model(model)
     probabilities, maps = both.outputs
-    sharpened = keras.ops.softmax(keras.ops.log(keras.ops.maximum(probabilities, 1e-12))/temperature)
-    return keras.Model(both.inputs[0], [sharpened, maps])
+    logarithms = keras.ops.log(keras.ops.maximum(probabilities, 1e-12))
+    calibrated = keras.ops.softmax(logarithms/temperature)
+    return keras.Model(both.inputs[0], [calibrated, maps])
 
 # %% ../nbs/09_inference.ipynb #d6c86c76
 _MARK = b'\nfer_nb origin '  # between the network and what it was made from
 
 def _origin(card: dict) -> dict:
-    return {'model_sha256': card.get('model_sha256'), 'temperature': card['temperature']}
+    return {key: card.get(key) for key in ('model_sha256', 'temperature')}
 
 def _signed(network: bytes, card: dict) -> bytes:
     "Append what a serving file was made from"
@@ -72,8 +76,9 @@ def is_made_from(
 def _converted(network) -> bytes: # of a Keras model from `_serving_network`
     from fer_nb.models import tf
     faces = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 1), tf.float32)
-    traced = tf.function(lambda faces: network(faces, training=False), input_signature=[faces])
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()])
+    def predict(faces): return network(faces, training=False)
+    traced = tf.function(predict, input_signature=[faces]).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     return converter.convert()
 
@@ -113,7 +118,8 @@ def _in_batches(network, faces) -> tuple[np.ndarray, np.ndarray]:
     if not len(faces):
         nobody = np.zeros((0, len(EMOTIONS)), 'float32')
         return nobody, nobody[..., None, None]
-    parts = [network(faces[start:start + _BATCH]) for start in range(0, len(faces), _BATCH)]
+    starts = range(0, len(faces), _BATCH)
+    parts = [network(faces[start:start + _BATCH]) for start in starts]
     probabilities, maps = zip(*parts)
     return np.concatenate(probabilities), np.concatenate(maps)
 
@@ -123,7 +129,9 @@ class _Interpreter:
         from ai_edge_litert.interpreter import Interpreter
         try: self.interpreter = Interpreter(model_content=content, num_threads=1)
         except ValueError as e:
-            raise ModelError(f"a serving file is damaged: {e}. `fer_nb export` makes it anew") from None
+            raise ModelError(
+                f"a serving file is damaged: {e}. `fer_nb export` makes it anew"
+            ) from None
         self.faces = self.interpreter.get_input_details()[0]['index']
         self.outputs = [o['index'] for o in self.interpreter.get_output_details()]
         self.batch = 0
@@ -158,7 +166,7 @@ class LiteRT:
 
 # %% ../nbs/09_inference.ipynb #c33d8fcf
 class InKeras:
-    "Run a trained model of the registry as `LiteRT` does a serving file, through TensorFlow"
+    "Run a trained model as `LiteRT` does a serving file, through TensorFlow"
     def __init__(
         self,
         name: str | Path,  # a trained model's name, or its folder
@@ -167,14 +175,15 @@ class InKeras:
         model, card = load_model(name)
         self.name, self.network = name, _serving_network(model, card['temperature'])
 
-    def _run(self, faces): return [o.numpy() for o in self.network(faces, training=False)]
+    def _run(self, faces):
+        return [output.numpy() for output in self.network(faces, training=False)]
 
     def __call__(self, faces): return _in_batches(self._run, faces)
 
     def __reduce__(self): return InKeras, (self.name,)
 
 # %% ../nbs/09_inference.ipynb #26274e2d
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Recognition:
     "One face of a picture and what the network makes of it"
     face: Face | None           # None: the whole picture was taken for one
@@ -188,9 +197,13 @@ class Recognition:
         "The likeliest emotion"
         return EMOTIONS[int(self.probabilities.argmax())]
 
+    def __repr__(self):
+        box = tuple(round(number) for number in self.face.box) if self.face else None
+        return f'Recognition({self.label!r}, {self.probabilities.max():.2f}, box={box})'
+
     @property
     def is_cut_out(self) -> bool:
-        "Whether the picture has a face's 48 × 48 pixels, so that none was looked for in it"
+        "Whether the image has 48 × 48 pixels, so that no face was looked for in it"
         return self.face is None and np.array_equal(self.matrix, np.eye(2, 3))
 
     def heatmap(self, emotion: str | None = None, # None: the likeliest
@@ -199,10 +212,11 @@ class Recognition:
         from fer_nb.gradcam import to_heatmaps
         return to_heatmaps(self.coarse[None, emotion_id(emotion or self.label)])[0]
 
-def _whole_frame(picture): # the matrix of the central square
-    height, width = picture.shape[:2]
-    step = min(height, width)/IMAGE_SIZE
-    return np.array([[step, 0, (width - step*IMAGE_SIZE)/2 + step/2 - .5], [0, step, (height - step*IMAGE_SIZE)/2 + step/2 - .5]])
+def _whole_frame(image: np.ndarray) -> np.ndarray:  # the matrix of the central square
+    size = np.array(image.shape[1::-1])
+    step = min(size)/IMAGE_SIZE
+    x, y = (size - step*IMAGE_SIZE)/2 + step/2 - .5
+    return np.array([[step, 0, x], [0, step, y]])
 
 # %% ../nbs/09_inference.ipynb #66e24b00
 @dataclass(frozen=True)
@@ -211,6 +225,8 @@ class _Crops:
     faces: list[Face | None]
     matrices: list[np.ndarray]
     pixels: list[np.ndarray]
+
+    def parts(self): return self.faces, self.matrices, self.pixels
 
 def _network_of(name: str | Path, card: dict, folder: Path) -> LiteRT | InKeras:
     "Load a model's serving file, made anew where it is stale, else the model itself"
@@ -223,8 +239,8 @@ def _network_of(name: str | Path, card: dict, folder: Path) -> LiteRT | InKeras:
     content = path.read_bytes()
     if is_made_from(content, card): return LiteRT(content)
     if not has_tensorflow:
-        raise ModelError(f"{path} was made from other weights or another temperature than "
-                         f"card.json states, so it is not used: {install} and run "
+        raise ModelError(f"{path} was made from other weights or another temperature "
+                         f"than card.json states, so it is not used: {install} and run "
                          f"`fer_nb export {card.get('name', name)}`")
     try: return LiteRT(export(name))
     except StorageError: return InKeras(name)  # a folder that may only be read
@@ -236,7 +252,7 @@ class Recognizer:
     >>> for found in recognizer.recognize('photograph.jpg'):
     ...     print(found.label, found.probabilities.max(), found.face.box)
 
-    One may be called from many threads, pickled for other processes, and used after a fork.
+    One may be called from many threads, pickled for processes, and used after a fork.
     """
     def __init__(
         self,
@@ -255,10 +271,10 @@ class Recognizer:
         detector=None,  # image -> list of `Face`; None: `face_detector`
         min_face: float = MIN_FACE,  # height of the smallest faces, pixels of the image
     ) -> 'Recognizer':
-        """Load a trained model: its serving file where there is one, else with TensorFlow.
+        """Load a trained model: its serving file if there is one, else with TensorFlow.
 
         A serving file that doesn't belong to the model's card is exported anew. Raises
-        `ModelError` where that needs TensorFlow and it is missing, and for a damaged model.
+        `ModelError` for a damaged model, and where TensorFlow is needed and missing.
         """
         card, folder = load_card(name)
         return cls(_network_of(name, card, folder), card, detector, min_face)
@@ -266,7 +282,8 @@ class Recognizer:
     def __getstate__(self):
         "Take the detector along: another machine may not be able to fetch it"
         detector = self.detector
-        if detector is None and yunet_path().exists(): detector = face_detector(self.min_face)
+        if detector is None and yunet_path().exists():
+            detector = face_detector(self.min_face)
         return self.__dict__ | {'detector': detector}
 
     def _crops(self, image, whole: bool, channel_order: str) -> _Crops:
@@ -284,19 +301,19 @@ class Recognizer:
     def recognize_batch(
         self,
         images,  # each what `preprocess` takes
-        whole: bool = False,  # where no face is found in an image, take all of it for one
+        whole: bool = False,  # where no face is found, take the whole image for one
         channel_order: str = 'RGB',  # of arrays; 'BGR' for those of OpenCV's
     ) -> list[list[Recognition]]:  # a list for each image, highest score first
         """Recognise each face of several images, the faces of all in one go.
 
-        An image without a face has an empty list. Raises `ImageError` for what is no image.
+        An image without a face has an empty list. Raises `ImageError`.
         """
         crops = [self._crops(image, whole, channel_order) for image in images]
         faces = [face for crop in crops for face in crop.pixels]
         ends = np.cumsum([len(crop.faces) for crop in crops], dtype=int)
         outputs = (np.split(output, ends) for output in self.network(faces))
         return [
-            [Recognition(*one) for one in zip(crop.faces, crop.matrices, crop.pixels, *own)]
+            [Recognition(*one) for one in zip(*crop.parts(), *own)]
             for crop, *own in zip(crops, *outputs)
         ]
 
@@ -309,8 +326,9 @@ class Recognizer:
         """Recognise each face of an image.
 
         Each has a `label`, calibrated `probabilities` in the order of `EMOTIONS`, the
-        `face` with its box in pixels, and `heatmap(emotion)`. An image of 48 × 48 pixels
-        is taken for a face. Raises `ImageError` for what is no image.
+        `face` with its box (x, y, width, height in pixels), and `heatmap(emotion)`. An
+        image of 48 × 48 pixels is taken for a face; its `face` is None, as with `whole`.
+        Raises `ImageError` for what is no image.
         """
         return self.recognize_batch([image], whole, channel_order)[0]
 
@@ -318,12 +336,14 @@ class Recognizer:
 def percent(probability: float, # 0–1
            ) -> str:
     "A probability for people, never rounded to certainty"
-    return '>99%' if probability > .99 else '<1%' if probability < .01 else f'{probability:.0%}'
+    if probability > .99: return '>99%'
+    return '<1%' if probability < .01 else f'{probability:.0%}'
 
 # %% ../nbs/09_inference.ipynb #4c860430
-def _corners(matrix): # float (4, 2), x and y in the picture, clockwise from the upper left
+def _corners(matrix): # float (4, 2), x and y, clockwise from the upper left
     low, high = -.5, IMAGE_SIZE - .5
-    return np.array([[low, low, 1], [high, low, 1], [high, high, 1], [low, high, 1]]) @ matrix.T
+    square = [[low, low, 1], [high, low, 1], [high, high, 1], [low, high, 1]]
+    return np.array(square) @ matrix.T
 
 def _lay_heat(canvas, matrix, heatmap): # changes `canvas` inside the frame
     corners = _corners(matrix)
@@ -332,7 +352,8 @@ def _lay_heat(canvas, matrix, heatmap): # changes `canvas` inside the frame
     inside = canvas[top:bottom, left:right]
     if not inside.size: return
     from fer_nb.gradcam import overlay
-    heat = cv2.warpAffine(heatmap, matrix - [[0, 0, left], [0, 0, top]], inside.shape[1::-1])
+    shifted = matrix - [[0, 0, left], [0, 0, top]]
+    heat = cv2.warpAffine(heatmap, shifted, inside.shape[1::-1])
     inside[:] = overlay(inside, np.clip(heat, 0, 1))
 
 def _ink(color): # black or white, what can be read on `color`
@@ -377,5 +398,5 @@ def annotate(
     marked = Image.fromarray(canvas)
     draw, size = ImageDraw.Draw(marked), max(12, max(canvas.shape)//40)
     for number, one in enumerate(found, 1): _draw_face(draw, number, one, size)
-    rgb = np.asarray(marked)
-    return rgb if channel_order == 'RGB' else rgb[..., ::-1]
+    rgb = np.array(marked)
+    return rgb if channel_order == 'RGB' else np.ascontiguousarray(rgb[..., ::-1])

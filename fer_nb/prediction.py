@@ -6,10 +6,11 @@
 __all__ = ['Reading', 'plot_emotions_over_time', 'Journal', 'Prediction', 'predict']
 
 # %% ../nbs/09c_prediction.ipynb #6f952c7f
-import json, os
+import errno, json, os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from . import __version__
 from fer_nb.core import (
     EMOTION_COLORS, EMOTIONS, DataError, ImageError, StorageError,
     UnknownFormatError, atomic_write, progress, results_dir, storage_errors,
@@ -24,16 +26,21 @@ from fer_nb.core import (
 from .files import exclusive, find_files, fitting_name, printable
 from .detection import MIN_FACE
 from .inference import Recognizer, annotate
-from .preprocessing import read_rgb
+from .preprocessing import count_images, read_rgb
 from .tables import check_format, face_rows, face_table, write_faces
 from .video import Film, FilmWriter, Frame
 
 if TYPE_CHECKING: import pandas as pd
 
 # %% ../nbs/09c_prediction.ipynb #e8faf9b2
+def _usable_cores() -> int:
+    "Count the cores that this process may use"
+    if hasattr(os, 'sched_getaffinity'): return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
 def _in_order(work: Callable, items: Iterable) -> Iterator:
-    "Do work in as many threads as there are cores; yield the results in the items' order"
-    threads = os.cpu_count() or 1
+    "Do work in as many threads as there are cores; yield results in the items' order"
+    threads = _usable_cores()
     pool, waiting = ThreadPoolExecutor(threads), deque()
     try:
         for item in items:
@@ -48,14 +55,15 @@ _KEPT = {'image': (*_JPEG, '.png'), 'film': ('.mp4',)}  # suffixes that a copy k
 _ADDED = {'image': '.png', 'film': '.mp4'}
 _LEAST = 240  # pixels of an annotated copy's longer side, about
 
-def _is_pipe(path: Path) -> bool: return os.path.exists(path) and not os.path.isfile(path)
+def _is_pipe(path: Path) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path)
 
 @dataclass(frozen=True)
 class _Copies:
     "Say where the annotated copies of sources belong"
     folder: Path
     root: str  # the folder that all sources have in common
-    taken: frozenset[str]  # the sources' places below it, which no other's copy may take
+    taken: frozenset[str]  # the sources' places below it, which no copy may take
 
     @classmethod
     def of(cls, sources: list[Path], folder: Path) -> '_Copies':
@@ -85,7 +93,8 @@ def _annotated(image: np.ndarray, found: list) -> np.ndarray:
 def _write_image(image: np.ndarray, path: Path):
     from PIL import Image
     kind = 'JPEG' if path.suffix.lower() in _JPEG else 'PNG'
-    with atomic_write(path, 'wb') as file: Image.fromarray(image).save(file, kind, quality=92)
+    with atomic_write(path, 'wb') as file:
+        Image.fromarray(image).save(file, kind, quality=92)
 
 # %% ../nbs/09c_prediction.ipynb #b2c0472e
 @dataclass(frozen=True)
@@ -113,6 +122,7 @@ class _FilmCopy:
         if self.problem: return
         try: self.writer.write(image, seconds)
         except StorageError as e: self._give_up(e)
+        except ValueError as e: self._give_up(StorageError(f"can't write {self.writer.path}: {e}"))
 
     def __exit__(self, *error):
         if self.problem: return
@@ -136,7 +146,9 @@ class _Reader:
             size = ' × '.join(map(str, image.shape[1::-1]))
             return Reading(source, [], f"{source}: {size} pixels can't be handled: {e}")
         lost = self._copy_image(source, image, found) if self.copies else None
-        return Reading(source, face_rows(found, source), lost=lost)
+        images, problem = count_images(content), None
+        if images > 1: problem = f'{source} holds {images} images: only the first was read'
+        return Reading(source, face_rows(found, source), problem, lost)
 
     def _copy_image(self, source: Path, image: np.ndarray, found: list) -> str | None:
         try: _write_image(_annotated(image, found), self.copies.path(source, 'image'))
@@ -149,8 +161,9 @@ class _Reader:
             return Reading(source, [], f"{source} is neither an image nor a film")
         except ImageError as e: return Reading(source, [], _named(source, e))
         except ModuleNotFoundError:
-            return Reading(source, [], f"{source} is no image, and for films `av` is missing: "
-                                       "pip install 'fer_nb[media]'")
+            if not os.path.getsize(source): return Reading(source, [], f'{source} is empty')
+            return Reading(source, [], f"{source} is no image, and `av`, which reads films, "
+                                       "is missing: pip install 'fer_nb[media]'")
         if not self.copies: return self._frames(source, film, None)
         with _FilmCopy(self.copies.path(source, 'film')) as copy:
             reading = self._frames(source, film, copy)
@@ -184,7 +197,7 @@ def _mean_by(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return kept, sums/np.bincount(which)[:, None]
 
 def _over_time(rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
-    "Average a film's rows: seconds of n + 1 edges, proportions (n, 8), NaN without a face"
+    "Average a film's rows: seconds of n + 1 edges, proportions (n, 8) or NaN"
     probabilities = np.array([[row[emotion] for emotion in EMOTIONS] for row in rows])
     times, frames = _mean_by(np.array([row['time'] for row in rows]), probabilities)
     gap = 2*np.median(np.diff(times)) if len(times) > 1 else 0
@@ -204,35 +217,35 @@ def plot_emotions_over_time(
     rows: list[dict],  # of one film, from `face_rows`
 ):  # Matplotlib figure
     "Plot the proportions of the emotions over a film's seconds, several faces averaged"
-    import matplotlib.pyplot as plt  # only here: without a film it isn't needed
+    from matplotlib.figure import Figure  # only here: without a film it isn't needed
     edges, proportions = _over_time(rows)
     tops = np.cumsum(proportions, axis=1)
     below = tops - proportions
-    fig, ax = plt.subplots(figsize=(9, 3.2), layout='constrained')
+    fig = Figure(figsize=(9, 3.2), layout='constrained')
+    ax = fig.subplots()
     for i, emotion in enumerate(EMOTIONS):
         ax.stairs(tops[:, i], edges, baseline=below[:, i], fill=True,
                   color=EMOTION_COLORS[emotion], label=emotion)
     ax.set(xlabel='seconds', ylabel='proportion', ylim=(0, 1), xlim=edges[[0, -1]])
     handles, labels = ax.get_legend_handles_labels()
-    ax.legend(handles[::-1], labels[::-1], loc='center left', bbox_to_anchor=(1, .5), frameon=False)
+    ax.legend(handles[::-1], labels[::-1], loc='center left', bbox_to_anchor=(1, .5),
+              frameon=False)
     frames = len({row['frame'] for row in rows})
-    film = f"{Path(rows[0]['source']).name}: {frames:,} frames with a face"
+    name = printable(Path(rows[0]['source']).name)
+    film = f'{name}: {frames:,} frames with a face'
     ax.set_title(f'{_finding(rows)}\n{film}', fontsize=11, parse_math=False)
     return fig
 
 def _write_plot(rows: list[dict], path: Path):
-    import matplotlib.pyplot as plt
     fig = plot_emotions_over_time(rows)
     title = fig.axes[0].get_title().replace('\n', '. ')
     about = {'Title': title, 'Description': title}
-    try:
-        with atomic_write(path, 'wb') as file:
-            fig.savefig(file, format='png', dpi=150, metadata=about)
-    finally: plt.close(fig)
+    with atomic_write(path, 'wb') as file:
+        fig.savefig(file, format='png', dpi=150, metadata=about)
 
 # %% ../nbs/09c_prediction.ipynb #7d53f27a
 def _json_lines(path: Path) -> list:
-    "Read the whole lines of a file; one that a power cut left unfinished is passed over"
+    "Read the whole lines of a file, but none that a power cut left unfinished"
     found = []
     for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
         try: found.append(json.loads(line))
@@ -242,8 +255,8 @@ def _json_lines(path: Path) -> list:
 class Journal:
     """Keep what an unfinished run has done; a context manager.
 
-    Entering raises `DataError` where the journal has other settings, `StorageError` where
-    it can't be written or another run has it.
+    Entering raises `DataError` where the journal has other settings, `StorageError`
+    where it can't be written or another run has it.
     """
     def __init__(
         self,
@@ -267,13 +280,17 @@ class Journal:
         lines = _json_lines(self.path)
         if len(lines) == 1: lines = []  # nothing done yet
         if lines and lines[0] != self.settings:
+            was, now = lines[0], self.settings
+            changed = [key for key in now if was.get(key) != now[key]]
+            differ = ', '.join(f'{key} {was.get(key)}, now {now[key]}' for key in changed)
             raise DataError(f"{self.path} holds an unfinished run with other settings "
-                            f"({lines[0]}, now {self.settings}): finish that one first, "
-                            "or delete the file to begin anew")
+                            f"({differ}): finish that one first, or delete the file to "
+                            "begin anew")
         self.done = {source: (stamp, rows) for source, stamp, rows in lines[1:]}
         with storage_errors(self.path):
             self.file = open(self.path, 'a' if lines else 'w', encoding='utf-8')
-            print('' if lines else json.dumps(self.settings), file=self.file, flush=True)
+            first = '' if lines else json.dumps(self.settings)
+            print(first, file=self.file, flush=True)
 
     def rows(self, source: Path, stamp: list | None) -> list[dict] | None:
         "Return a finished source's rows, or None where it has to be read"
@@ -291,9 +308,10 @@ class Journal:
         self.done = {}
 
     def __exit__(self, *error):
-        self.file.close()
-        if not self.done: self.path.unlink(missing_ok=True)
-        self.lock.__exit__(*error)
+        try:
+            with suppress(OSError): self.file.close()  # a full disk has been reported
+            if not self.done: self.path.unlink(missing_ok=True)
+        finally: self.lock.__exit__(*error)
 
 class _NoJournal:
     "What a run without a table keeps: nothing"
@@ -309,7 +327,7 @@ class Prediction:
     "What `predict` found"
     rows: list[dict]  # a row a face, in the order of the files, from `face_rows`
     sources: list[Path]  # the files that were looked at
-    problems: dict[Path, str]  # path -> why it can't be read or written, or not to its end
+    problems: dict[Path, str]  # path -> why it can't be read, or written, or not wholly
     plots: list[Path]  # emotions over time, for each film with a face
 
     @property
@@ -328,46 +346,61 @@ def _has_copy(source: Path, copies: _Copies | None) -> bool:
 
 def _read_all(reader: _Reader, sources: list[Path]) -> Iterator[Reading]:
     "Read images in all threads, then films one by one"
-    contents = {path: path.read_bytes() if _is_pipe(path) else path for path in sources}
+    contents, there = {}, []
+    for source in sources:
+        try: contents[source] = _content(source)
+        except OSError as e: yield Reading(source, [], f"can't read {source}: {e.strerror}")
+        else: there.append(source)
     maybe_films = []
-    readings = _in_order(lambda source: reader.image(source, contents[source]), sources)
-    for source, reading in zip(sources, progress(readings, 'Images', len(sources))):
+    readings = _in_order(lambda source: reader.image(source, contents[source]), there)
+    for source, reading in zip(there, progress(readings, 'Images', len(there))):
         if reading: yield reading
         else: maybe_films.append(source)
     for source in maybe_films: yield reader.film(source, contents[source])
+
+_MOST_OF_A_PIPE = 2**30  # bytes
+
+def _content(source: Path) -> Path | bytes:
+    "Read a pipe, which can be done but once; leave a file for later"
+    if not _is_pipe(source): return source
+    with open(source, 'rb') as pipe: content = pipe.read(_MOST_OF_A_PIPE + 1)
+    if len(content) <= _MOST_OF_A_PIPE: return content
+    raise OSError(errno.EFBIG, 'more than a gigabyte comes out of it: save it as a file')
 
 def _problem_of(reading: Reading) -> str:
     return '; '.join(filter(None, [reading.problem, reading.lost]))
 
 def _write_plots(films: dict[Path, list[dict]], folder: Path) -> tuple[list, dict]:
-    "Write a plot for each film; return those that are there, and the problems of the others"
+    "Write a plot for each film; return those that are there, and the others' problems"
     copies, plots, problems = _Copies.of(list(films), folder), [], {}
     for source, rows in films.items():
         path = copies.path(source, 'film')
         path = path.with_name(fitting_name(path.name, '.png'))
         try: _write_plot(rows, path)
-        except Exception as e: problems[path] = f"{source} has no plot: {e}"  # the table is safe
+        except Exception as e:  # whatever it is, the table is safe
+            problems[path] = f"{source} has no plot: {e}"
         else: plots.append(path)
     return plots, problems
 
 def _interrupted(journal, sources: list[Path]) -> str:
     kept = sum(str(source) in journal.done for source in sources)
     if not kept: return 'No file was finished: the same command begins anew'
-    return f'{kept:,} of {len(sources):,} files are kept: the same command goes on from there'
+    return (f'{kept:,} of {len(sources):,} files are kept: '
+            'the same command goes on from there')
 
 def predict(
-    paths: Iterable[str | Path],  # files, folders and patterns
-    output: str | Path | None = None,  # CSV, JSON lines or Parquet; None: no table is kept
+    paths: str | Path | Iterable[str | Path],  # files, folders and patterns
+    output: str | Path | None = None,  # CSV, JSON lines, Parquet; None: no table is kept
     model: str | Path = 'final',  # a model's name, or its folder
     whole: bool = False,  # take an image for a face where none is found in it
-    annotated: str | Path | None = None,  # folder for copies with boxes, labels, heat maps
+    annotated: str | Path | None = None,  # folder for copies with boxes and heat maps
     min_face: float = MIN_FACE,  # height of the smallest faces, pixels of the image
 ) -> Prediction:
     """Recognise every face in images and films.
 
-    With a table to write, an interrupted call goes on when it is made again. Without one,
-    plots of films go to `results/over_time`. What can't be read is among the problems of
-    the result. Raises `DataError`, `ModelError` and `StorageError`.
+    With a table to write, an interrupted call goes on when it is made again. Without
+    one, plots of films go to `results/over_time`. What can't be read is among the
+    problems of the result. Raises `DataError`, `ModelError` and `StorageError`.
     """
     output, folder = output and Path(output), annotated and Path(annotated)
     if output: check_format(output)
@@ -377,8 +410,9 @@ def predict(
     copies = _Copies.of(found.files, folder) if folder else None
     recognizer = Recognizer.from_pretrained(model, min_face=min_face)
     reader = _Reader(recognizer, whole, copies)
-    weights = recognizer.card.get('model_sha256', '')[:12]
-    settings = dict(model=str(model), weights=weights, whole=whole, min_face=min_face)
+    weights = (recognizer.card.get('model_sha256') or '')[:12]
+    settings = dict(model=str(model), weights=weights, whole=whole, min_face=min_face,
+                    version=__version__)
     journal = _NoJournal()
     if output:
         path = output.with_name(fitting_name(f'.{output.name}', '.journal'))
@@ -393,7 +427,10 @@ def predict(
         journal.finish()
     films = {source: one.rows for source, one in readings.items()
              if one.rows and one.rows[0]['frame'] is not None}
-    written, unplotted = _write_plots(films, plots)
+    try: written, unplotted = _write_plots(films, plots)
+    except KeyboardInterrupt as e:
+        if output: e.add_note(f'{output} is written; plots of films are missing')
+        raise
     problems = {source: _problem_of(readings[source]) for source in found.files}
     problems = {source: problem for source, problem in problems.items() if problem}
     return Prediction(rows, found.files, found.problems | problems | unplotted, written)

@@ -6,7 +6,7 @@
 __all__ = ['COLUMNS', 'FORMATS', 'face_rows', 'face_table', 'check_format', 'write_faces', 'to_screen']
 
 # %% ../nbs/09b_tables.ipynb #2ff85045
-import csv, json
+import csv, json, os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,15 +34,19 @@ def _row(found, **place) -> dict:
         **dict(zip(EMOTIONS, probabilities)),
     )
 
+def _text(source: str | Path) -> str:
+    "Write a name as it is, bytes that are no text as `\\\\udce9`"
+    return os.fspath(source).encode('utf-8', 'backslashreplace').decode()
+
 def face_rows(
     found: list,  # an image's `Recognition`s
     source: str | Path,  # the file's name
     frame: int | None = None,  # of a film, from 0
     time: float | None = None,  # seconds since the film's start
-) -> list[dict]:  # keys `COLUMNS`; face from 1, box in pixels, score and probabilities 0–1
-    "Turn the faces of an image into rows"
+) -> list[dict]:  # keys `COLUMNS`
+    "Turn the faces of an image into rows: face from 1, box in pixels, probabilities 0–1"
     return [
-        _row(one, source=printable(source), frame=frame, time=time, face=number)
+        _row(one, source=_text(source), frame=frame, time=time, face=number)
         for number, one in enumerate(found, 1)
     ]
 
@@ -61,9 +65,11 @@ FORMATS = ('.csv', '.jsonl', '.parquet')
 def check_format(path: str | Path):
     "Raise `DataError` for a table whose suffix names none of `FORMATS`"
     suffix = Path(path).suffix.lower()
-    if suffix == '.parquet': import pandas, pyarrow  # missing ones are named before the work
+    if suffix == '.parquet': import pandas, pyarrow  # what is missing is said at once
+    if Path(path).is_dir(): raise DataError(f"{path} is a folder: give a file's name")
     if suffix in FORMATS: return
-    raise DataError(f"{path} ends in none of {', '.join(FORMATS)}: the suffix says which to write")
+    raise DataError(f"{path} ends in none of {', '.join(FORMATS)}: "
+                    "the suffix says which to write")
 
 def write_faces(
     rows: list[dict],  # from `face_rows`
@@ -71,7 +77,7 @@ def write_faces(
 ):
     """Write rows as a table, atomically.
 
-    Raises `DataError` for another suffix, `StorageError` where the file can't be written.
+    Raises `DataError` for another suffix, `StorageError` where writing fails.
     """
     check_format(path)
     suffix = Path(path).suffix.lower()
@@ -91,11 +97,13 @@ def write_faces(
 _LONGEST_NAME = 28  # characters of a source on the screen
 
 def _screen_row(row: dict) -> dict:
-    source = row['source']
+    source = printable(row['source'])
     if len(source) > _LONGEST_NAME: source = f'…{source[1 - _LONGEST_NAME:]}'
     box = 'whole'
-    if row['x'] is not None: box = '{x:.0f},{y:.0f} {width:.0f}×{height:.0f}'.format(**row)
-    when = {key: '' if row[key] is None else f'{row[key]:g}' for key in ('frame', 'time')}
+    if row['x'] is not None:
+        box = '{x:.0f},{y:.0f} {width:.0f}×{height:.0f}'.format(**row)
+    when = {'frame': '', 'time': ''}
+    if row['frame'] is not None: when = {key: f'{row[key]:.10g}' for key in when}
     percents = {emotion[:3]: f'{100*row[emotion]:.0f}' for emotion in EMOTIONS}
     return dict(source=source, **when, box=box, label=row['label'], **percents)
 
@@ -111,6 +119,6 @@ def to_screen(
         columns = [name for name in columns if name not in ('frame', 'time')]
     lines = [columns, *([row[name] for name in columns] for row in shown)]
     widths = [max(map(len, column)) for column in zip(*lines)]
-    text = [' '.join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines]
+    text = [' '.join(map(str.rjust, line, widths)) for line in lines]
     if len(rows) > most: text.append(f'… and {len(rows) - most:,} more')
     return '\n'.join(text)

@@ -6,7 +6,7 @@
 __all__ = ['FILM_FORMATS', 'Frame', 'Film', 'FilmWriter']
 
 # %% ../nbs/09a_video.ipynb #9a30f2d6
-import io, os, re, secrets
+import hashlib, io, os, re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class _Clock:
         if stamp is not None: seconds = float(stamp - self.start)
         else: seconds = 0 if self.now is None else self.now + self.step
         if self.now is None: seconds = max(0., seconds)
-        elif seconds <= self.now:
+        elif seconds < self.now + .001:
             restarted = self.now - seconds > _RESTART
             seconds = self.now + (self.step if restarted else .001)
             if restarted: self.start = stamp - Fraction(seconds)
@@ -269,6 +269,10 @@ def _add_stream(container, height: int, width: int):
     return stream
 
 # %% ../nbs/09a_video.ipynb #5da7bd2d
+def _digest(name: str) -> str:
+    "The same for the same film, so that a killed run leaves one rest at most"
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+
 class FilmWriter:
     """Write an MP4 film (H.264) whose frames keep their times; a context manager.
 
@@ -279,7 +283,7 @@ class FilmWriter:
     def __init__(self, path: str | Path):  # path: its folder is made where missing
         self.path = Path(path)
         self.until = None  # seconds, the last frame's end; None: as long as before it
-        self._part = self.path.with_name(f'.{secrets.token_hex(6)}.part')
+        self._part = self.path.with_name(f'.{_digest(self.path.name)}.part')
         self._container = self._packet = None
         self._at, self._lasts = 0, _TICKS//25  # of the last frame, in ticks
 

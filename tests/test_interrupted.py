@@ -43,6 +43,7 @@ def test_prepare_stopped_while_copying_goes_on(start, fer_nb, home, drawn, prepa
     wait_for(lambda: len(list(raw.glob('*.png'))) >= 20, process)
     ended, err = stop(process, how)
     assert (ended, err.splitlines()) == (code, said)
+    if how != signal.SIGKILL: assert not list(raw.glob('.*')), 'no temporary file, no lock'
     copied = {o.name: o.stat().st_mtime_ns for o in raw.glob('*.png')}
     assert 20 <= len(copied) < len(list(whole.glob('*.png'))) and not (raw/'dataset.csv').exists()
     assert_ok(fer_nb('prepare', '--source', drawn, home=home))

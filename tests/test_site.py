@@ -86,7 +86,7 @@ def test_the_sidebar_lists_every_notebook_in_order():
     assert [o['section'] for o in sidebar if 'section' in o] == ['Data', 'Models', 'Recognition', 'Dashboard', 'Reference']
     listed = flat(sidebar)
     assert sorted(listed) == sorted([*NOTEBOOKS, 'CONTRIBUTING.md', 'CHANGELOG.md']) and listed[0] == 'index.ipynb'
-    for section in sidebar[1:]: assert flat([section]) in (sorted(flat([section])), ['11_cli.ipynb', 'CONTRIBUTING.md', 'CHANGELOG.md']), section
+    for section in sidebar[1:]: assert flat([section]) in (sorted(flat([section])), ['10c_doctor.ipynb', '11_cli.ipynb', 'CONTRIBUTING.md', 'CHANGELOG.md']), section
 
 def test_every_link_and_anchor_leads_somewhere(site, soups):
     ids = {name: {tag['id'] for tag in soup.find_all(id=True)} for name, soup in soups.items()}

@@ -1,7 +1,6 @@
 "One recogniser in many threads, in other processes, after a fork, and in asyncio"
 import ast, asyncio, collections, copy, json, multiprocessing, os, pickle, shutil, subprocess, sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,7 +91,8 @@ def test_asyncio_may_use_one_in_threads(recognizer):
     async def all_of_them():
         calls = [asyncio.to_thread(seen, recognizer, image) for image in PHOTOGRAPHS*5]
         return await asyncio.gather(*calls)
-    assert asyncio.run(all_of_them()) == expected*5
+    with ThreadPoolExecutor(1) as pool:  # where no other loop runs
+        assert pool.submit(asyncio.run, all_of_them()).result() == expected*5
 
 
 # Processes
@@ -215,6 +215,14 @@ def test_a_first_prediction_loads_nothing_that_it_doesn_t_need(home):
     ended = subprocess.run([sys.executable, '-c', code, SAMPLES/'astronaut.jpg'], text=True,
                            capture_output=True, env=os.environ | {'FER_NB_HOME': str(home)})
     assert ended.stdout == 'happy []\n', ended.stderr
+
+def test_help_and_import_star_need_nothing_that_is_missing():
+    code = ("import sys\nfor name in ('pandas', 'seaborn', 'scipy'): sys.modules[name] = None\n"
+            "from fer_nb import *\nimport fer_nb, inspect\ninspect.getmembers(fer_nb)\n"
+            "try: fer_nb.evaluate\nexcept ModuleNotFoundError as e: print(e)")
+    ended = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert "pip install 'fer_nb[train]'" in ended.stdout, ended.stderr
+
 
 def test_unknown_names_of_the_package_are_errors_of_the_usual_kind():
     import fer_nb

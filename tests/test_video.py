@@ -115,7 +115,8 @@ def test_slow_motion(tmp_path, name):
 
 def test_slow_motion_of_a_telephone():
     path = CASES/'slow_motion'/'slowmo240.mp4'
-    if path.exists(): assert_times(Film(path), np.arange(239)/240)
+    if not path.exists(): pytest.skip('the film is not beside this repository')
+    assert_times(Film(path), np.arange(239)/240)
 
 
 @pytest.mark.parametrize('name', ['a.mp4', 'a.mkv', 'a.avi'])
@@ -143,7 +144,8 @@ def test_transport_stream_that_does_not_begin_at_zero(tmp_path, start):
 
 def test_camcorder():
     path = CASES/'suffixes'/'00001.MTS'
-    if path.exists(): assert_times(Film(path), np.arange(5)/10)
+    if not path.exists(): pytest.skip('the film is not beside this repository')
+    assert_times(Film(path), np.arange(5)/10)
 
 
 def test_clock_that_restarts(tmp_path):
@@ -195,7 +197,8 @@ def test_usual_formats(tmp_path, name, options):
 
 def test_av1_of_a_telephone():
     path = CASES/'unsupported_codec'/'av1.mp4'
-    if path.exists(): assert_times(Film(path), np.arange(10)/10)
+    if not path.exists(): pytest.skip('the film is not beside this repository')
+    assert_times(Film(path), np.arange(10)/10)
 
 
 def test_one_frame(tmp_path):

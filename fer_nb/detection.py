@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['YUNET_URL', 'YUNET_SHA256', 'DETECTION_SIZE', 'FILLING', 'MIN_FACE', 'FRAME', 'Face', 'yunet_path', 'yunet_file',
-           'YuNet', 'MTCNN', 'face_detector', 'face_frame', 'cut_face']
+           'checked_min_face', 'YuNet', 'MTCNN', 'face_detector', 'face_frame', 'cut_face']
 
 # %% ../nbs/08b_detection.ipynb #453cb2f0
 import math, threading
@@ -158,6 +158,13 @@ _FINER = 1.25  # times as large as before: the least that is worth a look
 _SHARED = _STEP*_CLEAR  # pixels that neighbouring parts share
 _CLOSE_UP = 128  # pixels of a close-up's side
 
+def checked_min_face(
+    min_face: float,  # height of the smallest faces, pixels
+) -> float:
+    "Return a height that makes sense; raises `DataError` for another"
+    if min_face >= 1: return min_face
+    raise DataError(f"min_face is {min_face}: give a height in pixels, 1 or more")
+
 def _size(face: Face) -> float: return max(face.box[2:])
 
 def _middle(face: Face) -> np.ndarray:  # x and y
@@ -199,10 +206,8 @@ class YuNet:
         threshold: float = .7,  # 0–1, the lowest score of a detection
         min_face: float = MIN_FACE,  # smallest height, pixels; `math.inf`: one look
     ):
-        if not min_face >= 1:
-            raise DataError(f"min_face is {min_face}: give a height in pixels, 1 or more")
         self.network = _Network(Path(path or yunet_file()).read_bytes())
-        self.threshold, self.min_face = threshold, min_face
+        self.threshold, self.min_face = threshold, checked_min_face(min_face)
 
     def __call__(
         self,

@@ -6,7 +6,7 @@
 __all__ = ['SERVING', 'is_made_from', 'export', 'LiteRT', 'InKeras', 'Recognition', 'Recognizer', 'percent', 'annotate']
 
 # %% ../nbs/09_inference.ipynb #621a3b57
-import json
+import json, os, threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ from fer_nb.core import (
     emotion_id, load_card,
 )
 from fer_nb.detection import (
-    MIN_FACE, Face, cut_face, face_detector, face_frame, yunet_path,
+    MIN_FACE, Face, checked_min_face, cut_face, face_detector, face_frame, yunet_path,
 )
 from .preprocessing import preprocess, read_rgb
 
@@ -39,6 +39,33 @@ class _Pool:
         self.idle.append(item)
 
     def __reduce__(self): return _Pool, (self.make, *self.args)
+
+# %% ../nbs/09_inference.ipynb #1361e255
+class _Gate:
+    "Let the process fork only while no thread is inside; a context manager"
+    def __init__(self):
+        self.free, self.inside, self.own = threading.Condition(), 0, threading.local()
+        os.register_at_fork(
+            before=self._close, after_in_parent=self._open, after_in_child=self._open)
+
+    def _depth(self) -> int: return getattr(self.own, 'depth', 0)
+
+    def _close(self):
+        self.free.acquire()
+        while self.inside > self._depth(): self.free.wait()
+
+    def _open(self): self.free.release()
+
+    def _move(self, step: int):
+        with self.free:
+            self.inside += step
+            self.own.depth = self._depth() + step
+            self.free.notify_all()
+
+    def __enter__(self): self._move(1)
+    def __exit__(self, *error): self._move(-1)
+
+_native = _Gate()
 
 # %% ../nbs/09_inference.ipynb #bd5c1499
 SERVING = 'serving.tflite'          # stands beside `model.keras`
@@ -262,7 +289,7 @@ class Recognizer:
         min_face: float = MIN_FACE,  # height of the smallest faces, pixels of the image
     ):
         self.network, self.card, self.detector = network, card, detector
-        self.min_face = min_face
+        self.min_face = checked_min_face(min_face)
 
     @classmethod
     def from_pretrained(
@@ -308,10 +335,11 @@ class Recognizer:
 
         An image without a face has an empty list. Raises `ImageError`.
         """
-        crops = [self._crops(image, whole, channel_order) for image in images]
-        faces = [face for crop in crops for face in crop.pixels]
+        with _native:
+            crops = [self._crops(image, whole, channel_order) for image in images]
+            results = self.network([face for crop in crops for face in crop.pixels])
         ends = np.cumsum([len(crop.faces) for crop in crops], dtype=int)
-        outputs = (np.split(output, ends) for output in self.network(faces))
+        outputs = (np.split(output, ends) for output in results)
         return [
             [Recognition(*one) for one in zip(*crop.parts(), *own)]
             for crop, *own in zip(crops, *outputs)

@@ -44,26 +44,38 @@ class _Pool:
 class _Gate:
     "Let the process fork only while no thread is inside; a context manager"
     def __init__(self):
-        self.free, self.inside, self.own = threading.Condition(), 0, threading.local()
+        self.changed, self.own = threading.Condition(), threading.local()
+        self.inside, self.forks = 0, 0  # threads that are inside, forks that wait
         os.register_at_fork(
-            before=self._close, after_in_parent=self._open, after_in_child=self._open)
+            before=self._close, after_in_parent=self._open, after_in_child=self._restart)
 
     def _depth(self) -> int: return getattr(self.own, 'depth', 0)
 
     def _close(self):
-        self.free.acquire()
-        while self.inside > self._depth(): self.free.wait()
+        self.changed.acquire()
+        self.forks += 1
+        while self.inside > self._depth(): self.changed.wait()
 
-    def _open(self): self.free.release()
+    def _open(self):
+        self.forks -= 1
+        self.changed.notify_all()
+        self.changed.release()
 
-    def _move(self, step: int):
-        with self.free:
-            self.inside += step
-            self.own.depth = self._depth() + step
-            self.free.notify_all()
+    def _restart(self):
+        "Begin anew in the child, which has one thread"
+        self.changed, self.inside, self.forks = threading.Condition(), self._depth(), 0
 
-    def __enter__(self): self._move(1)
-    def __exit__(self, *error): self._move(-1)
+    def __enter__(self):
+        with self.changed:
+            while self.forks and not self._depth(): self.changed.wait()
+            self.inside += 1
+            self.own.depth = self._depth() + 1
+
+    def __exit__(self, *error):
+        with self.changed:
+            self.inside -= 1
+            self.own.depth = self._depth() - 1
+            self.changed.notify_all()
 
 _native = _Gate()
 

@@ -145,12 +145,12 @@ def is_served_by(server):
 
 
 def serves(make, log):
-    "Whether `make dashboard` brings the page; then it is ended as by Ctrl-C"
+    "Whether `make dashboard` brings the page; then it is told to end"
     with log.open('w') as file:
         server = make('dashboard', stdout=file, stderr=file, start_new_session=True)
         served = is_served_by(server)
         if server.poll() is None:
-            os.killpg(server.pid, signal.SIGINT)
+            os.killpg(server.pid, signal.SIGTERM)
             server.wait(SECONDS_UNTIL_ENDED)
     return served
 

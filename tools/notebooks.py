@@ -19,13 +19,22 @@ def _renumbered(notebook):
         text = text.replace(name, f'{number:032x}')
     return nbformat.reads(text, 4)
 
+NATIVE_LOG = re.compile(r'(INFO:|WARNING: All log messages|[IWE]\d{4} )')  # LiteRT's, TensorFlow's
+
+def _without_native_logs(notebook):
+    "The notebook without what C++ libraries say when they start"
+    for cell in notebook.cells:
+        if 'outputs' in cell:
+            cell.outputs = [o for o in cell.outputs if o.get('name') != 'stderr' or not NATIVE_LOG.match(o.text)]
+    return notebook
+
 def execute(path, real, folder):
     "Run a notebook with `folder` as its working directory; cells that need real images, or long, run only where those are there"
     notebook = nbformat.read(path, 4)
     if not real: notebook.cells = [cell for cell in notebook.cells if cell.cell_type != 'code' or not FLAGGED.match(cell.source)]
     NotebookClient(notebook, timeout=None, coalesce_streams=True, extra_arguments=['--log-level=ERROR'], resources={'metadata': {'path': folder}}).execute()
     if not real or Path(path).name == DASHBOARD: return
-    nbformat.write(_renumbered(notebook), path)
+    nbformat.write(_without_native_logs(_renumbered(notebook)), path)
     subprocess.run([BIN/'nbdev_clean', '--fname', Path(path).resolve()], cwd=ROOT, check=True)
 
 def main(source, *paths):

@@ -307,11 +307,12 @@ class Journal:
         "Forget what was done: the table has it"
         self.done = {}
 
-    def __exit__(self, *error):
+    def __exit__(self, kind, *error):
+        is_over = kind is None and not self.done
         try:
             with suppress(OSError): self.file.close()  # a full disk has been reported
-            if not self.done: self.path.unlink(missing_ok=True)
-        finally: self.lock.__exit__(*error)
+            if is_over: self.path.unlink(missing_ok=True)
+        finally: self.lock.__exit__(kind, *error)
 
 class _NoJournal:
     "What a run without a table keeps: nothing"

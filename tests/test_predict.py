@@ -267,7 +267,7 @@ def test_stopped_in_a_film_nothing_is_said_to_be_kept_and_no_half_copy_stays(
     ended, err = stop(process, how)
     assert ended == code
     assert err == 'fer_nb: interrupted. No file was finished: the same command begins anew\n'
-    assert not list(copies.iterdir()) and not list(tmp_path.glob('.o.csv*'))
+    assert not list(copies.iterdir()) and done(tmp_path/'.o.csv.journal') == 0
 
 
 # Films have true times.

@@ -70,8 +70,8 @@ def _decode(file, name: str) -> np.ndarray:
     except Image.DecompressionBombError: raise _too_large(name) from None
     except UnidentifiedImageError: pass
     except ModuleNotFoundError:
-        raise ImageError(f"{name} is in HEIC, which this installation can't read: "
-                         "pip install 'fer_nb[media]', or convert it to JPEG") from None
+        raise ImageError(f"{name} is in HEIC, and pillow-heif, which reads it, is missing: "
+                         "pip install pillow-heif, or convert it to JPEG") from None
     except Exception:  # Pillow's readers raise errors of many types
         raise ImageError(f"{name} is no image that can be read: it is damaged") from None
     is_empty = file.seek(0, io.SEEK_END) == 0

@@ -48,14 +48,11 @@ dashboard: setup ## recognise faces in your camera and pictures: opens http://lo
 test: setup browser check notebooks-tested ## everything that CI checks
 	$(BIN)/pytest -q tests
 
+# A minimal Debian lacks the browser, and a library of the program that drives it.
 browser: setup
-	@for name in chromium chromium-browser google-chrome; do command -v $$name > /dev/null && exit; done; \
-	if [ $$(id -u) = 0 ] && command -v apt-get > /dev/null; then apt-get -qq update && apt-get -qq install -y chromium > /dev/null; else $(BIN)/playwright install chromium; fi || \
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } > /dev/null && $(BIN)/playwright --version > /dev/null 2>&1 && exit; \
+	if [ $$(id -u) = 0 ] && command -v apt-get > /dev/null; then apt-get -qq update && apt-get -qq install -y chromium libatomic1 > /dev/null; else $(BIN)/playwright install chromium; fi || \
 	{ echo 'The dashboard and the site are tested in a browser: install Chromium and run make test again'; exit 1; }
-
-# Mounts and processes of its own, which end with it, however it ends.
-bare: ## the dashboard and make test in a new minimal Debian 12, as root
-	unshare --mount --pid --fork --kill-child $(PYTHON) tools/bare.py build/bare
 
 # Both are done in a copy, so that a working tree with changes can be checked and stays as it is.
 check: setup

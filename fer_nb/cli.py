@@ -26,8 +26,7 @@ _TERMINATED = 143  # the exit code, by a shell's convention
 _BEGINS_ANEW = 'The same command begins anew'
 
 def _leave(message, code: int):
-    from fer_nb.files import printable
-    print(f'fer_nb: {printable(str(message))}', file=sys.stderr)
+    print(f'fer_nb: {message}', file=sys.stderr)
     raise typer.Exit(code)
 
 def _lacks(error: ModuleNotFoundError, extra: str | None) -> str:
@@ -55,10 +54,11 @@ def one_line_errors(
     except Exception as e:
         if _state['debug']: raise
         from fer_nb.core import FerNbError
-        if isinstance(e, FerNbError): _leave(e, 1)
+        from fer_nb.files import printable
+        if isinstance(e, FerNbError): _leave(printable(str(e)), 1)
         if isinstance(e, ModuleNotFoundError) and e.name: _leave(_lacks(e, extra), 1)
         first, *_ = str(e).splitlines() or ['no message']
-        _leave(f'{type(e).__name__}: {first} (unforeseen: `fer_nb --debug …` shows where)', 1)
+        _leave(f'{type(e).__name__}: {printable(first)} (unforeseen: `fer_nb --debug …` shows where)', 1)
 
 # %% ../nbs/11_cli.ipynb #74c2d752
 def print_table(df, # rows to show

@@ -80,6 +80,7 @@ def build_system(system):
         shutil.copytree(ours, system/ours.relative_to('/'), dirs_exist_ok=True)
     run('mount', '-t', 'proc', 'proc', system/'proc')
     run('mount', '--rbind', '/dev', system/'dev')
+    run('mount', '--bind', '-o', 'ro', '/sys', system/'sys')
     run('chroot', system, 'update-ca-certificates', stdout=subprocess.DEVNULL)
 
 

@@ -9,6 +9,10 @@ from nbdev.config import get_config
 from nbdev.doclinks import _lineno, _nbpath2html, nbglob
 from nbdev.process import Processor
 from nbdev.processors import add_links
+from traitlets import traitlets
+from typing_extensions import Self
+
+traitlets.Self = Self       # its annotations name it, and show_doc evaluates them in Python 3.11.0 to 3.11.3
 
 SOURCE = '''<details class="code-fold"{state}>
 <summary>{names}</summary>

@@ -26,15 +26,17 @@ class Walk:
 def _dead_link(path: Path) -> str:
     return f"{path} is a link to something that is not there"
 
-def _sort_entry(entry: os.DirEntry, path: Path, found: Walk, folders: list[Path]):
+def _is_folder(entry: os.DirEntry, path: Path, found: Walk) -> bool:
+    "Tell whether an entry is a folder; note what it is, where it is none"
     try: is_folder, is_file = entry.is_dir(), entry.is_file()
     except OSError as e:
         found.problems[path] = f"{path} can't be read: {e.strerror}"
-        return
-    if is_folder: folders.append(path)
-    elif is_file: found.files.append(path)
+        return False
+    if is_folder: return True
+    if is_file: found.files.append(path)
     elif entry.is_symlink(): found.problems[path] = _dead_link(path)
     else: found.problems[path] = f"{path} is no regular file"
+    return False
 
 def _entries(folder: Path) -> list[os.DirEntry]:
     with os.scandir(folder) as entries:
@@ -52,10 +54,10 @@ def walk_files(
 
     Raises nothing: what can't be read is among the problems of the result.
     """
-    found, seen, waiting = Walk(), set(), [Path(folder)]
+    found, seen = Walk(), set()
+    waiting = [(Path(folder), os.path.realpath(folder))]
     while waiting:
-        folder = waiting.pop()
-        here = os.path.realpath(folder)
+        folder, here = waiting.pop()
         if here in seen:
             leads_back = _is_in(folder.parent, (here,))  # a loop hides nothing
             if not leads_back: found.repeated.append(folder)
@@ -66,7 +68,11 @@ def walk_files(
             found.problems[folder] = f"{folder} can't be opened: {e.strerror}"
             continue
         folders = []
-        for entry in entries: _sort_entry(entry, folder/entry.name, found, folders)
+        for entry in entries:
+            path = folder/entry.name
+            if not _is_folder(entry, path, found): continue
+            real = os.path.realpath(path) if entry.is_symlink() else f'{here}/{entry.name}'
+            folders.append((path, real))
         waiting += reversed(folders)
     return found
 

@@ -54,6 +54,10 @@ browser: setup
 	if [ $$(id -u) = 0 ] && command -v apt-get > /dev/null; then apt-get -qq update && apt-get -qq install -y chromium libatomic1 > /dev/null; else $(BIN)/playwright install chromium; fi || \
 	{ echo 'The dashboard and the site are tested in a browser: install Chromium and run make test again'; exit 1; }
 
+# Mounts and processes of its own, which end with it, however it ends.
+bare: ## the dashboard and make test in a new minimal Debian 12, as root
+	unshare --mount --pid --fork --kill-child $(PYTHON) tools/bare.py build/bare
+
 # Both are done in a copy, so that a working tree with changes can be checked and stays as it is.
 check: setup
 	rm -rf build/check && mkdir -p build/check/fer_nb
